@@ -1,0 +1,76 @@
+"""Deep Compression (Han, Mao and Dally, ICLR 2016) for Keras 3: prune, share, code.
+
+The names below are bound when first used, so that importing the package is fast and brings in no
+framework: Keras is imported with the first name that needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from keras_deepcomp._registration import register, register_when_keras_comes
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from keras_deepcomp import container, models, schedules
+    from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
+    from keras_deepcomp.container import FormatError
+    from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
+    from keras_deepcomp.reporting.summary import summary
+    from keras_deepcomp.saving import load_model, save_model
+    from keras_deepcomp.wrappers.clustering import ClusterWeights
+    from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
+
+_HOME = {
+    "container": None,
+    "models": None,
+    "schedules": None,
+    "UpdateCentroids": "callbacks",
+    "UpdatePruningStep": "callbacks",
+    "FormatError": "container",
+    "cluster_weights": "conversion",
+    "prune_low_magnitude": "conversion",
+    "strip": "conversion",
+    "summary": "reporting.summary",
+    "load_model": "saving",
+    "save_model": "saving",
+    "ClusterWeights": "wrappers.clustering",
+    "PruneLowMagnitude": "wrappers.pruning",
+}
+
+__all__ = [
+    "ClusterWeights",
+    "FormatError",
+    "PruneLowMagnitude",
+    "UpdateCentroids",
+    "UpdatePruningStep",
+    "cluster_weights",
+    "container",
+    "load_model",
+    "models",
+    "prune_low_magnitude",
+    "save_model",
+    "schedules",
+    "strip",
+    "summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOME[name]
+    if home is None:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    register()
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_when_keras_comes()
