@@ -1,0 +1,160 @@
+"""`.kdc` files on disk. A file is either all there or not there: writing is atomic."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from keras_deepcomp.container.errors import FormatError
+from keras_deepcomp.container.info import FileInfo
+from keras_deepcomp.container.reading import DEFAULT_MAX_BYTES, inspect, load_with_info
+from keras_deepcomp.container.writing import save
+
+PathLike = str | os.PathLike[str]
+
+
+def save_file(
+    tensors: Mapping[str, npt.NDArray[Any]],
+    path: PathLike,
+    metadata: Mapping[str, str] | None = None,
+) -> int:
+    """Write tensors to a `.kdc` file, which replaces an older file of that name at the end.
+
+    Whatever goes wrong, a full disk or an interrupt included, the older file stays as it was.
+
+    Args:
+        tensors: Name -> array, as for `save`.
+        path: Where to write.
+        metadata: Key -> text, as for `save`.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        TypeError: As for `save`.
+        ValueError: As for `save`.
+        OSError: The file cannot be written, or `path` is a folder or a device.
+    """
+    data = save(tensors, metadata)
+    _write_atomically(data, path)
+    return len(data)
+
+
+def load_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of a `.kdc` file on disk.
+
+    Args:
+        path: The file.
+        max_bytes: The most memory, in bytes, that the tensors and the metadata together may
+            take.
+
+    Returns:
+        Name -> array, as for `load`.
+
+    Raises:
+        FormatError: As for `load`; the message names the file.
+        ImportError: As for `load`.
+        OSError: The file cannot be read.
+    """
+    return load_file_with_info(path, max_bytes)[0]
+
+
+def load_file_with_info(
+    path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES
+) -> tuple[dict[str, npt.NDArray[Any]], FileInfo]:
+    """Return the tensors of a `.kdc` file on disk and its description, in one pass.
+
+    Args:
+        path: The file.
+        max_bytes: As for `load_file`.
+
+    Returns:
+        What `load_file` and `inspect_file` return.
+
+    Raises:
+        FormatError: As for `load`; the message names the file.
+        ImportError: As for `load`.
+        OSError: The file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    with _naming(path):
+        return load_with_info(data, max_bytes)
+
+
+def inspect_file(path: PathLike) -> FileInfo:
+    """Describe a `.kdc` file on disk without expanding its tensors.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The description, as for `inspect`.
+
+    Raises:
+        FormatError: As for `inspect`; the message names the file.
+        OSError: The file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    with _naming(path):
+        return inspect(data)
+
+
+@contextlib.contextmanager
+def _naming(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def _write_atomically(data: bytes, path: PathLike) -> None:
+    # Through a symbolic link the file is replaced, not the link, as with an ordinary open().
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
+    # In the same folder, because a rename is atomic only within one file system.
+    temporary = target.with_name(f".kdc-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            if mode is not None:
+                os.chmod(temporary, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def _mode_of(target: Path) -> int | None:
+    """Return the permissions of the file that will be replaced, or None if there is none."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "This is a folder, not a file", str(target))
+    if not stat.S_ISREG(status.st_mode):
+        # A rename would put a file in the place of the device or the pipe.
+        raise OSError(errno.EINVAL, "This is not an ordinary file", str(target))
+    return stat.S_IMODE(status.st_mode)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename durable where the system can; the file itself is safe either way."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,21 @@
+"""The one error of the container: bytes that are not a `.kdc` file this reader can take."""
+
+from __future__ import annotations
+
+
+class FormatError(ValueError):
+    """The bytes are not a `.kdc` file, are damaged, are too new, or declare too much memory."""
+
+
+def damaged(what: str) -> FormatError:
+    """Return the error for a file that breaks a rule of the format.
+
+    Args:
+        what: What is wrong, as the beginning of a sentence, without a full stop.
+
+    Returns:
+        A `FormatError`, to be raised by the caller.
+    """
+    return FormatError(
+        f"Damaged .kdc file: {what}. Fetch the file again, or save the tensors again."
+    )
