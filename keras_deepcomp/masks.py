@@ -1,0 +1,72 @@
+"""Which weights survive pruning: by rank or by threshold (numpy, no framework).
+
+Masks only tighten: a weight that is gone ranks behind every weight that is still there, whatever
+value it holds. So pruned weights stay pruned unless a schedule asks for fewer zeros than there are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+def keep_largest(
+    weights: Sequence[NDArray[Any]], alive: Sequence[Mask], sparsity: float
+) -> tuple[list[Mask], float]:
+    """Keeps the weights of largest magnitude over one or several tensors.
+
+    Exactly `round(n * (1 - sparsity))` of the n weights are kept, but at least one (as in tfmot).
+    Ties go to the weight that comes first, so the result does not depend on a sort's whim.
+
+    Args:
+        weights: Float tensors of any shape.
+        alive: Their present masks, True where a weight is kept.
+        sparsity: Share of all the weights together that is to be zero, in [0, 1).
+
+    Returns:
+        The new masks, and the threshold: the largest magnitude among living weights that went (0.0
+        if none did).
+    """
+    magnitudes = np.concatenate([_magnitudes(tensor) for tensor in weights])
+    living = np.concatenate([mask.ravel() for mask in alive])
+    count = magnitudes.size
+    keep = max(1, round(count * (1.0 - sparsity)))
+    if keep >= count:
+        return [np.ones(tensor.shape, bool) for tensor in weights], 0.0
+    magnitudes[~living] = -1.0  # behind every living weight
+    cut = np.partition(magnitudes, count - keep - 1)[count - keep - 1]
+    kept = magnitudes > cut
+    kept[np.flatnonzero(magnitudes == cut)[: keep - np.count_nonzero(kept)]] = True
+    ends = np.cumsum([tensor.size for tensor in weights])[:-1]
+    parts = np.split(kept, ends)
+    return (
+        [part.reshape(tensor.shape) for part, tensor in zip(parts, weights, strict=True)],
+        max(float(cut), 0.0),
+    )
+
+
+def keep_above(weights: NDArray[Any], alive: Mask, threshold: float) -> Mask:
+    """Keeps the living weights whose magnitude is above a threshold, and at least the largest.
+
+    Args:
+        weights: A float tensor of any shape.
+        alive: Its present mask, of the same shape.
+        threshold: In the weights' own units, at least 0.
+
+    Returns:
+        The new mask.
+    """
+    magnitudes = np.where(alive, _magnitudes(weights).reshape(weights.shape), -1.0)
+    kept = magnitudes > threshold
+    if not kept.any():
+        kept.ravel()[np.argmax(magnitudes)] = True
+    return kept
+
+
+def _magnitudes(tensor: NDArray[Any]) -> NDArray[Any]:
+    # bfloat16 and float16 order the same in float32, and numpy partitions float32 fast.
+    wide = tensor.astype(np.float32) if tensor.dtype.itemsize < 4 else tensor
+    return np.abs(wide).ravel()
