@@ -1,0 +1,159 @@
+"""Which layers and weights take part in compression, and why the others do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+
+Purpose = Literal["prune", "cluster"]
+Filters = str | Sequence[str] | Callable[[Any], bool] | None
+
+SMALLEST_SIZE = 64
+"""A weight with fewer elements is left alone: what it could save, its tables would cost."""
+
+_NEVER = re.compile(r"bias|gamma|beta|mean|variance|scale")
+_CUSTOM_METHOD = {"prune": "get_prunable_weights", "cluster": "get_clusterable_weights"}
+
+
+@dataclass(frozen=True)
+class Participation:
+    """Whether one weight takes part.
+
+    Attributes:
+        layer: Name of its layer.
+        weight: Its path within the layer, such as "kernel" or "query/kernel".
+        shape: Its shape.
+        takes_part: Whether it is compressed.
+        reason: In words, why not; empty if it is.
+    """
+
+    layer: str
+    weight: str
+    shape: tuple[int, ...]
+    takes_part: bool
+    reason: str
+
+
+def weight_names(layer: keras.Layer) -> dict[int, str]:
+    """Maps `id(variable)` to the variable's path within its layer, for all of `layer.variables`.
+
+    A path alone is not enough: it depends on where the layer was built, and two sublayers may share
+    it. Names that would be equal get a number.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for variable in layer.variables:
+        parts = variable.path.split("/")
+        if layer.name in parts:
+            parts = parts[parts.index(layer.name) + 1 :]
+        name = plain = "/".join(parts) or variable.name
+        number = 1
+        while name in taken:
+            name = f"{plain}_{number}"
+            number += 1
+        taken.add(name)
+        names[id(variable)] = name
+    return names
+
+
+def participation(layer: keras.Layer, purpose: Purpose) -> list[Participation]:
+    """Says for each weight of a built layer whether it takes part.
+
+    A layer that has tfmot's method for the purpose (`get_prunable_weights` or
+    `get_clusterable_weights`) decides for itself. Otherwise float weights of two or more dimensions
+    and at least 64 elements take part; biases, normalization and state do not.
+    """
+    names = weight_names(layer)
+    method = getattr(layer, _CUSTOM_METHOD[purpose], None)
+    asked = None if method is None else {id(variable) for variable in method()}
+    if asked is not None and not asked <= names.keys():
+        raise ValueError(
+            f"{_CUSTOM_METHOD[purpose]}() of layer '{layer.name}' returned variables that are not "
+            f"the layer's own. Return some of {sorted(names.values())}."
+        )
+    trainable = {id(variable) for variable in layer.trainable_variables}
+    result = []
+    for variable in layer.weights:
+        if asked is not None:
+            reason = "" if id(variable) in asked else f"not in {_CUSTOM_METHOD[purpose]}()"
+        else:
+            reason = _reason_against(layer, variable, id(variable) in trainable)
+        result.append(
+            Participation(
+                layer.name, names[id(variable)], tuple(variable.shape), not reason, reason
+            )
+        )
+    return result
+
+
+def _reason_against(layer: keras.Layer, variable: Any, trainable: bool) -> str:
+    if not layer.trainable:
+        return "frozen (trainable=False)"
+    if not trainable:
+        return "state, not trained"
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return f"{variable.dtype}, not a float type"
+    if _NEVER.search(variable.name):
+        return f"a {variable.name}, not a kernel"
+    if len(variable.shape) < 2:
+        return "a vector, not a kernel"
+    size = 1
+    for length in variable.shape:
+        size *= length
+    if size < SMALLEST_SIZE:
+        return f"{size} elements, fewer than {SMALLEST_SIZE}"
+    return ""
+
+
+def layer_filter(filters: Filters, layers: Iterable[keras.Layer]) -> Callable[[keras.Layer], bool]:
+    """Turns the `filters=` argument into a predicate on layers.
+
+    Args:
+        filters: None (every layer), a regular expression, a list of names or regular expressions
+            (each matched against the whole layer name), or a predicate.
+        layers: The layers of the model, to check the expressions against.
+
+    Returns:
+        A predicate.
+
+    Raises:
+        ValueError: An expression matches no layer or is not a valid one.
+        TypeError: Something else was given.
+    """
+    if filters is None:
+        return lambda layer: True
+    if callable(filters):
+        return lambda layer: bool(filters(layer))
+    patterns = [filters] if isinstance(filters, str) else list(filters)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(
+            "filters must be None, a regular expression, a list of layer names or regular "
+            f"expressions, or a callable on the layer; got {filters!r}."
+        )
+    names = [layer.name for layer in layers]
+    chosen = {name for pattern in patterns for name in matching(pattern, names, "filters")}
+    return lambda layer: layer.name in chosen
+
+
+def matching(pattern: str, names: list[str], argument: str) -> list[str]:
+    """The layer names that a name or regular expression matches as a whole.
+
+    Raises:
+        ValueError: There are none, or the expression is not a valid one; names `argument`.
+    """
+    if pattern in names:
+        return [pattern]
+    try:
+        found = [name for name in names if re.fullmatch(pattern, name)]
+    except re.error as error:
+        raise ValueError(f"{argument}: {pattern!r} is not a regular expression: {error}.") from None
+    if not found:
+        raise ValueError(
+            f"{argument}: {pattern!r} matches no layer that can take part. The model's are: "
+            f"{', '.join(names) or '(none)'}."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Layers that compute with other values in place of their weights."""
