@@ -1,0 +1,230 @@
+"""The size of a model or a file, tensor by tensor, in the layout of the paper's tables 4 and 5."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any
+
+from keras_deepcomp import container
+from keras_deepcomp.container import FileInfo, TensorInfo
+
+if TYPE_CHECKING:
+    import keras
+
+FLOAT32_BITS = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor, or all of them.
+
+    Attributes:
+        name: The tensor's name.
+        shape: Its shape.
+        dtype: Its type.
+        size: Number of elements.
+        kept_percent: Share of elements that are not zero.
+        clusters: Size of the codebook; 0 where there is none.
+        weight_bits: Bits per stored weight as a fixed-width index; the type's own width if raw.
+        weight_bits_huffman: The same after Huffman coding.
+        gap_bits: Bits per stored weight for its position, fixed width; 0 where every element is
+            stored.
+        gap_bits_huffman: The same after Huffman coding.
+        bytes: All that the tensor takes in the file: name, shape, tables, codebook and codes.
+        ratio: Bytes as float32 divided by `bytes`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    size: int
+    kept_percent: float
+    clusters: int
+    weight_bits: float
+    weight_bits_huffman: float
+    gap_bits: float
+    gap_bits_huffman: float
+    bytes: int
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `keras_deepcomp.summary` returns; prints as a table.
+
+    Attributes:
+        rows: One per tensor, in the order of the file.
+        file_bytes: Bytes of the whole file.
+        header_bytes: Bytes that belong to no tensor and no metadata.
+        metadata_bytes: Bytes of the architecture and other metadata.
+        float32_bytes: Bytes of all elements as float32.
+        version: Format version.
+    """
+
+    rows: tuple[Row, ...]
+    file_bytes: int
+    header_bytes: int
+    metadata_bytes: int
+    float32_bytes: int
+    version: int
+
+    @cached_property
+    def ratio(self) -> float:
+        """Bytes of all variables as float32 divided by the bytes of the whole file."""
+        return self.float32_bytes / self.file_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        return {
+            "format_version": self.version,
+            "file_bytes": self.file_bytes,
+            "float32_bytes": self.float32_bytes,
+            "ratio": self.ratio,
+            "header_bytes": self.header_bytes,
+            "metadata_bytes": self.metadata_bytes,
+            "tensors": [{**asdict(row), "shape": list(row.shape)} for row in self.rows],
+        }
+
+    def print(self, file: IO[str] | None = None) -> None:
+        """Prints the table."""
+        from rich.console import Console
+
+        Console(file=file).print(self.table())
+
+    def table(self) -> Any:
+        """The table, for a rich console."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title="bits per stored weight: fixed width > Huffman",
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        table.add_column("tensor", overflow="fold", min_width=12)
+        for heading in ("shape", "kept %", "values", "weight bits", "gap bits", "bytes", "ratio"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        common = _common_prefix([row.name for row in self.rows])
+        for row in self.rows:
+            table.add_row(
+                Text(row.name[common:]),
+                "x".join(map(str, row.shape)) or "scalar",
+                f"{row.kept_percent:.1f}",
+                str(row.clusters) if row.clusters else row.dtype,
+                _before_after(row.weight_bits, row.weight_bits_huffman),
+                _before_after(row.gap_bits, row.gap_bits_huffman) if row.gap_bits else "-",
+                f"{row.bytes:,}",
+                f"{row.ratio:.1f}x",
+            )
+        table.add_section()
+        table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
+        table.add_row("header, checksum", "", "", "", "", "", f"{self.header_bytes:,}", "")
+        elements = sum(row.size for row in self.rows)
+        kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
+        table.add_row(
+            "whole file",
+            f"{elements:,}",
+            f"{kept:.1f}",
+            "",
+            "",
+            "",
+            f"{self.file_bytes:,}",
+            f"{self.ratio:.1f}x",
+            style="bold",
+        )
+        return table
+
+    def __str__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        out = StringIO()
+        Console(file=out, width=110).print(self.table())
+        return out.getvalue()
+
+
+def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool = True) -> Summary:
+    """Shows what a model takes as a `.kdc` file, or what a file holds, tensor by tensor.
+
+    Args:
+        model_or_path: A pruned, shared or plain Keras model, which is coded for this; or the path
+            of a `.kdc` file, for which no framework is imported.
+        verbose: Whether to print the table.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        FormatError: The file is damaged or not ours.
+        ValueError: The model is not built.
+    """
+    if isinstance(model_or_path, str | os.PathLike):
+        info = container.inspect_file(model_or_path)
+    else:
+        from keras_deepcomp.saving import metadata_of, tensors_of
+
+        info = container.inspect(
+            container.save(tensors_of(model_or_path), metadata_of(model_or_path))
+        )
+    result = from_info(info)
+    if verbose:
+        result.print()
+    return result
+
+
+def from_info(info: FileInfo) -> Summary:
+    """The summary of a file that has been inspected."""
+    rows = tuple(_row(tensor) for tensor in info.tensors)
+    return Summary(
+        rows=rows,
+        file_bytes=info.file_bytes,
+        header_bytes=info.header_bytes,
+        metadata_bytes=info.metadata_bytes,
+        float32_bytes=sum(row.size for row in rows) * FLOAT32_BITS // 8,
+        version=info.version,
+    )
+
+
+def _row(tensor: TensorInfo) -> Row:
+    stored = tensor.entries if tensor.coding == "coded" else tensor.size
+    width = 8 * tensor.decoded_bytes / max(tensor.size, 1)
+    if tensor.coding == "coded":
+        index, index_huffman = float(tensor.index_bits), tensor.index_huffman_bits / max(stored, 1)
+    else:
+        index = index_huffman = width
+    return Row(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        size=tensor.size,
+        kept_percent=100.0 * tensor.nonzero / tensor.size if tensor.size else 0.0,
+        clusters=tensor.clusters,
+        weight_bits=index,
+        weight_bits_huffman=index_huffman,
+        gap_bits=float(tensor.gap_bits),
+        gap_bits_huffman=tensor.gap_huffman_bits / max(stored, 1),
+        bytes=tensor.record_bytes,
+        ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes,
+    )
+
+
+def _common_prefix(names: list[str]) -> int:
+    """Length of the path that all names begin with, such as the model's name in each of them."""
+    parents = [name.split("/")[:-1] for name in names]
+    if len(names) < 2:
+        return 0
+    length = 0
+    for parts in zip(*parents, strict=False):
+        if len(set(parts)) > 1:
+            break
+        length += len(parts[0]) + 1
+    return length
+
+
+def _before_after(before: float, after: float) -> str:
+    return f"{before:.0f} > {after:.1f}" if after != before else f"{before:.0f}"
