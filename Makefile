@@ -1,0 +1,48 @@
+# The two commands of the README are `make demo` and `make test`; each sets up what it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+# Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
+CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
+
+.PHONY: help setup demo test lint format bench-demo clean
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.venv/.package: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.tools: requirements-dev.txt .venv/.package
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+setup: .venv/.tools ## Make .venv with the package and the development tools
+
+demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MNIST, into demo/
+	$(BIN)/keras-deepcomp demo --data data/mnist.npz --out demo
+
+test: setup lint ## Run all that CI runs
+	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
+
+lint: setup ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-demo: setup ## The demo over three seeds, into benchmarks/results/
+	$(BIN)/python benchmarks/demo_seeds.py
+
+clean: ## Remove what the commands above have made
+	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,203 @@
+"""The command line `keras-deepcomp`.
+
+Errors are one line on standard error. Exit codes: 0 done, 1 it failed (a damaged file, a missing
+one), 2 the command line was wrong. Frameworks are imported only by the commands that need one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras_deepcomp
+
+Command = Callable[[argparse.Namespace], dict[str, Any]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The words after the program's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    # TensorFlow's own chatter would drown ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command: Command = options.command
+    try:
+        result = command(options)
+    except KeyboardInterrupt:
+        return _failed("interrupted")
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        return _failed(_one_line(error))
+    if options.json:
+        print(json.dumps(result, indent=2))
+    return 0
+
+
+def entry_point() -> None:
+    """Runs the command line as a process of its own."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-deepcomp",
+        description="Deep Compression for Keras 3: prune, share, Huffman-code; the same bits back.",
+    )
+    parser.add_argument("--version", action="version", version=keras_deepcomp.__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example: keras-deepcomp {name} {example}",
+        )
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub.set_defaults(command=command)
+        return sub
+
+    demo = add(
+        "demo",
+        _demo,
+        "compress LeNet-300-100 on MNIST, from training to the decoded file",
+        "--data mnist.npz --out demo",
+    )
+    demo.add_argument("--data", help="MNIST as .npz; without it, Keras downloads it")
+    demo.add_argument("--out", default="demo", help="folder for the results (default: demo)")
+    demo.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+
+    pack = add(
+        "pack",
+        _pack,
+        "code a Keras model (.keras or .h5) as a .kdc file, losslessly",
+        "model.keras model.kdc",
+    )
+    pack.add_argument("model", help="a .keras or .h5 file")
+    pack.add_argument("kdc", nargs="?", help="the file to write (default: MODEL with .kdc)")
+
+    unpack = add(
+        "unpack", _unpack, "decode a .kdc file into a Keras model", "model.kdc model.keras"
+    )
+    unpack.add_argument("kdc", help="a .kdc file")
+    unpack.add_argument(
+        "model", nargs="?", help="the .keras or .h5 file to write (default: KDC with .keras)"
+    )
+
+    inspect = add("inspect", _inspect, "show what each tensor takes in a .kdc file", "model.kdc")
+    inspect.add_argument("kdc", help="a .kdc file")
+
+    verify = add("verify", _verify, "check a .kdc file and decode all of it", "model.kdc")
+    verify.add_argument("kdc", help="a .kdc file")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> dict[str, Any]:
+    from rich.console import Console
+
+    from keras_deepcomp import demo
+
+    console = Console(stderr=options.json)
+
+    def write(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    report = demo.run(demo.load_digits(options.data), options.out, options.seed, write=write)
+    demo.show(report, options.out, console)
+    return report
+
+
+def _pack(options: argparse.Namespace) -> dict[str, Any]:
+    source = _existing(options.model)
+    if source.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
+    target = Path(options.kdc or source.with_suffix(".kdc"))
+
+    import keras
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    from keras_deepcomp.saving import save_model
+
+    with SafeModeScope(True):
+        model = keras.models.load_model(source, compile=False)
+    size = save_model(model, target)
+    before = source.stat().st_size
+    return _report(
+        options,
+        f"{source} ({before:,} B) -> {target} ({size:,} B, {before / size:.1f}x smaller)",
+        {"source": str(source), "source_bytes": before, "file": str(target), "file_bytes": size},
+    )
+
+
+def _unpack(options: argparse.Namespace) -> dict[str, Any]:
+    source = _existing(options.kdc)
+    target = Path(options.model or source.with_suffix(".keras"))
+    if target.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ValueError(f"{target}: Keras writes .keras and .h5 files; give one of these names.")
+
+    from keras_deepcomp.saving import load_model
+
+    load_model(source).save(target)
+    size = target.stat().st_size
+    return _report(
+        options,
+        f"{source} ({source.stat().st_size:,} B) -> {target} ({size:,} B)",
+        {"source": str(source), "file": str(target), "file_bytes": size},
+    )
+
+
+def _inspect(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.reporting.summary import summary
+
+    return {"file": options.kdc, **summary(options.kdc, verbose=not options.json).as_dict()}
+
+
+def _verify(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp import container
+
+    source = _existing(options.kdc)
+    tensors = container.load_file(source)
+    elements = sum(tensor.size for tensor in tensors.values())
+    return _report(
+        options,
+        f"{source}: whole; {len(tensors)} tensors of {elements:,} elements decode",
+        {"file": str(source), "whole": True, "tensors": len(tensors), "elements": elements},
+    )
+
+
+def _existing(path: str) -> Path:
+    found = Path(path)
+    if not found.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return found
+
+
+def _report(options: argparse.Namespace, line: str, result: dict[str, Any]) -> dict[str, Any]:
+    if not options.json:
+        print(line)
+    return result
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _failed(why: str) -> int:
+    print(f"keras-deepcomp: error: {why}", file=sys.stderr)
+    return 1

@@ -1,0 +1,281 @@
+"""Deep Compression of LeNet-300-100 on MNIST, from nothing to a file and back.
+
+The three stages with the paper's first network (section 5.1). Every number in `RECIPE` was chosen
+on the last 5,000 training images, which are held out here too; the test images are read once, at
+the end, to evaluate the model before compression and the decoded file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import keras_deepcomp as kdc
+
+VALIDATION_IMAGES = 5_000
+
+PAPER = {
+    "baseline_test_error_percent": 1.64,
+    "test_error_percent": 1.58,
+    "float32_kilobytes": 1070,
+    "file_kilobytes": 27,
+    "ratio": 40,
+}
+"""The row "LeNet-300-100" of the paper's table 1."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained how long; learning rates fall along a cosine to 2 % within each stage."""
+
+    batch_size: int = 128
+    baseline_epochs: int = 20
+    baseline_rate: float = 1e-3
+    baseline_dropout: float = 0.3
+    pruning_epochs: int = 30
+    pruning_rate: float = 1e-3
+    final_sparsity: float = 0.95
+    pruning_end: float = 0.6
+    sharing_epochs: int = 5
+    sharing_rate: float = 2e-4
+    clusters: int = 16
+
+
+RECIPE = Recipe()
+
+
+@dataclass(frozen=True)
+class Digits:
+    """MNIST: images as float32 vectors of 784 in 0..1, labels as int32."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+
+def load_digits(path: str | os.PathLike[str] | None = None) -> Digits:
+    """Loads the full MNIST and splits validation images off its training images.
+
+    Args:
+        path: An `.npz` file with x_train, y_train, x_test, y_test; None lets Keras download it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not MNIST.
+    """
+    if path is None:
+        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+    else:
+        with np.load(path, allow_pickle=False) as file:
+            try:
+                x_train, y_train, x_test, y_test = (
+                    file[name] for name in ("x_train", "y_train", "x_test", "y_test")
+                )
+            except KeyError as error:
+                raise ValueError(
+                    f"{os.fspath(path)} is not the MNIST archive: {error}. Expected the arrays "
+                    "x_train, y_train, x_test, y_test."
+                ) from None
+
+    def vectors(images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1).astype("float32") / 255.0
+
+    images, labels = vectors(x_train), y_train.astype("int32")
+    cut = len(images) - VALIDATION_IMAGES
+    return Digits(
+        (images[:cut], labels[:cut]),
+        (images[cut:], labels[cut:]),
+        (vectors(x_test), y_test.astype("int32")),
+    )
+
+
+def error_percent(model: keras.Model, data: tuple[np.ndarray, np.ndarray]) -> float:
+    """Share of wrong answers, in percent."""
+    images, labels = data
+    answers = model.predict(images, batch_size=1000, verbose=0).argmax(axis=1)
+    return 100.0 * float(np.mean(answers != labels))
+
+
+class _Lines(keras.callbacks.Callback):
+    """One line per epoch: a progress that reads well on a terminal and in a log."""
+
+    def __init__(self, stage: str, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self.stage, self.write = stage, write
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = logs or {}
+        sparsity = f"  zeros {100 * logs['sparsity']:5.1f} %" if "sparsity" in logs else ""
+        self.write(
+            f"{self.stage:9} epoch {epoch + 1:2}/{self.params['epochs']}  loss {logs['loss']:.4f}"
+            f"  validation error {100 * (1 - logs['val_accuracy']):.2f} %{sparsity}"
+            f"  {time.perf_counter() - self.start:.1f} s"
+        )
+
+
+def _train(
+    stage: str,
+    model: keras.Model,
+    digits: Digits,
+    epochs: int,
+    rate: float,
+    recipe: Recipe,
+    write: Callable[[str], None],
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+) -> None:
+    steps = epochs * -(-len(digits.train[0]) // recipe.batch_size)
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps, 0.02)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(
+        *digits.train,
+        batch_size=recipe.batch_size,
+        epochs=epochs,
+        validation_data=digits.validation,
+        validation_batch_size=1000,
+        verbose=0,
+        callbacks=[*callbacks, _Lines(stage, write)],
+    )
+
+
+def train_baseline(
+    digits: Digits, recipe: Recipe, write: Callable[[str], None]
+) -> keras.Sequential:
+    """LeNet-300-100, trained with dropout; the layers are its own, the dropout is not kept."""
+    model = kdc.models.lenet_300_100()
+    rate = recipe.baseline_dropout
+    with_dropout = keras.Sequential(
+        [model.inputs[0], keras.layers.Dropout(rate / 3)]
+        + [part for layer in model.layers for part in (layer, keras.layers.Dropout(rate))][:-1]
+    )
+    _train("baseline", with_dropout, digits, recipe.baseline_epochs, recipe.baseline_rate,
+           recipe, write)  # fmt: skip
+    return model
+
+
+def run(
+    digits: Digits,
+    out: str | os.PathLike[str],
+    seed: int = 0,
+    recipe: Recipe = RECIPE,
+    write: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Trains, prunes, shares, codes, decodes and evaluates; writes the file and a report.
+
+    Args:
+        digits: The data.
+        out: Folder for `lenet-300-100.kdc` and `report.json`; made if need be.
+        seed: For weights, shuffling and dropout.
+        recipe: The hyperparameters.
+        write: Gets a line for each epoch.
+
+    Returns:
+        The report: errors in percent, bytes, ratio, seconds per stage, seed, versions.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lenet-300-100.kdc"
+    keras.utils.set_random_seed(seed)
+    seconds: dict[str, float] = {}
+    validation: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def done(stage: str, model: keras.Model) -> None:
+        nonlocal clock
+        seconds[stage] = round(time.perf_counter() - clock, 1)
+        validation[stage] = round(error_percent(model, digits.validation), 2)
+        clock = time.perf_counter()
+
+    baseline = train_baseline(digits, recipe, write)
+    done("baseline", baseline)
+
+    schedule = kdc.schedules.Polynomial(recipe.final_sparsity, end=recipe.pruning_end)
+    pruned = kdc.prune_low_magnitude(baseline, schedule, scope="global")
+    _train("prune", pruned, digits, recipe.pruning_epochs, recipe.pruning_rate, recipe, write,
+           (kdc.UpdatePruningStep(),))  # fmt: skip
+    done("prune", pruned)
+
+    shared = kdc.cluster_weights(pruned, recipe.clusters)
+    _train("share", shared, digits, recipe.sharing_epochs, recipe.sharing_rate, recipe, write,
+           (kdc.UpdateCentroids(),))  # fmt: skip
+    done("share", shared)
+
+    kdc.save_model(shared, path)
+    decoded = kdc.load_model(path)
+    done("code", decoded)
+
+    sizes = kdc.summary(path, verbose=False)
+    report = {
+        "network": "LeNet-300-100",
+        "data": f"MNIST, {len(digits.train[0]):,} training, {len(digits.validation[0]):,} "
+        f"validation and {len(digits.test[0]):,} test images",
+        "test_error_percent": round(error_percent(decoded, digits.test), 2),
+        "baseline_test_error_percent": round(error_percent(baseline, digits.test), 2),
+        "validation_error_percent": validation,
+        "file_bytes": sizes.file_bytes,
+        "float32_bytes": sizes.float32_bytes,
+        "ratio": round(sizes.ratio, 2),
+        "seed": seed,
+        "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
+        "recipe": asdict(recipe),
+        "paper": PAPER,
+        "versions": _versions(),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _versions() -> dict[str, str]:
+    packages = ("keras-deepcomp", "keras", "numpy", "bitarray", keras.backend.backend())
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def show(report: dict[str, Any], out: str | os.PathLike[str], console: Console) -> None:
+    """Prints what was reached beside the paper's row, and what each tensor takes."""
+    table = Table(box=box.SIMPLE_HEAD, title="LeNet-300-100 on MNIST")
+    for heading in ("", "test error before", "after", "size before", "after", "ratio"):
+        table.add_column(heading, justify="right" if heading else "left")
+    table.add_row(
+        "paper (table 1)",
+        f"{PAPER['baseline_test_error_percent']:.2f} %",
+        f"{PAPER['test_error_percent']:.2f} %",
+        f"{PAPER['float32_kilobytes']:,} KB",
+        f"{PAPER['file_kilobytes']} KB",
+        f"{PAPER['ratio']}x",
+    )
+    table.add_row(
+        "this run",
+        f"{report['baseline_test_error_percent']:.2f} %",
+        f"{report['test_error_percent']:.2f} %",
+        f"{report['float32_bytes']:,} B",
+        f"{report['file_bytes']:,} B",
+        f"{report['ratio']:.1f}x",
+        style="bold",
+    )
+    console.print(kdc.summary(Path(out) / "lenet-300-100.kdc", verbose=False).table())
+    console.print(table)
+    console.print(
+        f"The errors are those of the decoded file; its size is all of it. Seed {report['seed']}, "
+        f"{report['seconds']['total']:.0f} s. Written to {os.fspath(out)}/: lenet-300-100.kdc, "
+        "report.json",
+        highlight=False,
+        soft_wrap=True,
+    )
