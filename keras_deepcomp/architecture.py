@@ -148,11 +148,10 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
         raise FormatError(f"The architecture names a class in a wrong way: {name!r} of {module!r}.")
     if name in _VALUES and module is None:
         return
-    known = {**keras.saving.get_custom_objects(), **custom_objects}
     if name == "function":
         if module == "builtins" and _is_activation(config.get("config")):
             return
-        if registered in known or config.get("config") in known:
+        if _is_known(registered, custom_objects) or _is_known(config.get("config"), custom_objects):
             return
         raise FormatError(
             f"The architecture names the function {config.get('config')!r} of module {module!r}, "
@@ -165,7 +164,7 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
             "file names; it is never loaded. Write it as a layer class of your own and register "
             "that."
         )
-    if registered in known or name in custom_objects:
+    if _is_known(registered, custom_objects) or name in custom_objects:
         return
     if module in _MODULES and _is_keras_class(getattr(import_module(module), name, None)):
         return
@@ -174,6 +173,13 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
         "Keras' own. If you trust it, register it with keras.saving.register_keras_serializable "
         "or pass it in custom_objects=."
     )
+
+
+def _is_known(name: Any, custom_objects: dict[str, Any]) -> bool:
+    """Whether the user registered something under this name, or handed it over."""
+    if not isinstance(name, str):
+        return False
+    return keras.saving.get_registered_object(name, custom_objects) is not None
 
 
 def _is_activation(name: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_deepcomp.naming import sublayers
 from keras_deepcomp.schedules import as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, matching, participation
 from keras_deepcomp.wrappers.clustering import ClusterWeights, check_number_of_clusters
@@ -22,7 +23,6 @@ from keras_deepcomp.wrappers.substitution import (
     WeightSubstitution,
     find_wrappers,
     require_finite,
-    sublayers,
 )
 
 Clusters = int | dict[str, int] | Callable[[Any], int | None]
@@ -155,7 +155,7 @@ def _clusters_per_layer(
     if isinstance(number_of_clusters, dict):
         counts: dict[str, int] = {}
         for pattern, count in number_of_clusters.items():
-            check_number_of_clusters(count, pattern)
+            check_number_of_clusters(count, f"number_of_clusters[{pattern!r}]")
             for name in matching(pattern, names, "number_of_clusters"):
                 counts.setdefault(name, count)
         return lambda layer: counts.get(layer.name)
@@ -163,10 +163,11 @@ def _clusters_per_layer(
 
         def asked(layer: keras.Layer) -> int | None:
             count = number_of_clusters(layer)
-            return None if count is None else check_number_of_clusters(count, layer.name)
+            what = f"number_of_clusters(layer '{layer.name}')"
+            return None if count is None else check_number_of_clusters(count, what)
 
         return asked
-    check_number_of_clusters(number_of_clusters, "(every layer)")
+    check_number_of_clusters(number_of_clusters, "number_of_clusters")
     return lambda layer: number_of_clusters
 
 

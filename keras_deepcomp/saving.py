@@ -11,6 +11,7 @@ import numpy as np
 from keras_deepcomp import architecture, container
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import strip
+from keras_deepcomp.naming import variable_names
 
 ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's configuration."""
@@ -68,23 +69,21 @@ def load_model(
 
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """All variables of the stripped model, in its own order, by path.
+    """All variables of the stripped model, in its own order, by where they stand in it.
 
-    Paths that occur twice get a number; loading goes by the order, names are for people.
+    Loading goes by the order; names are for people.
     """
     if not model.built:
         raise ValueError(
             f"'{model.name}' is not built, so it has no weights to save. Call "
             "model.build(input_shape) or fit it first."
         )
-    tensors: dict[str, np.ndarray] = {}
-    for variable in strip(model).variables:
-        name, number = variable.path, 1
-        while name in tensors:
-            name = f"{variable.path}_{number}"
-            number += 1
-        tensors[name] = np.asarray(keras.ops.convert_to_numpy(variable))
-    return tensors
+    plain = strip(model)
+    names = variable_names(plain)
+    return {
+        names[id(variable)]: np.asarray(keras.ops.convert_to_numpy(variable))
+        for variable in plain.variables
+    }
 
 
 def metadata_of(model: keras.Model) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import keras
 
+from keras_deepcomp.naming import variable_names
+
 Purpose = Literal["prune", "cluster"]
 Filters = str | Sequence[str] | Callable[[Any], bool] | None
 
@@ -38,28 +40,6 @@ class Participation:
     reason: str
 
 
-def weight_names(layer: keras.Layer) -> dict[int, str]:
-    """Maps `id(variable)` to the variable's path within its layer, for all of `layer.variables`.
-
-    A path alone is not enough: it depends on where the layer was built, and two sublayers may share
-    it. Names that would be equal get a number.
-    """
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for variable in layer.variables:
-        parts = variable.path.split("/")
-        if layer.name in parts:
-            parts = parts[parts.index(layer.name) + 1 :]
-        name = plain = "/".join(parts) or variable.name
-        number = 1
-        while name in taken:
-            name = f"{plain}_{number}"
-            number += 1
-        taken.add(name)
-        names[id(variable)] = name
-    return names
-
-
 def participation(layer: keras.Layer, purpose: Purpose) -> list[Participation]:
     """Says for each weight of a built layer whether it takes part.
 
@@ -67,7 +47,7 @@ def participation(layer: keras.Layer, purpose: Purpose) -> list[Participation]:
     `get_clusterable_weights`) decides for itself. Otherwise float weights of two or more dimensions
     and at least 64 elements take part; biases, normalization and state do not.
     """
-    names = weight_names(layer)
+    names = variable_names(layer)
     method = getattr(layer, _CUSTOM_METHOD[purpose], None)
     asked = None if method is None else {id(variable) for variable in method()}
     if asked is not None and not asked <= names.keys():

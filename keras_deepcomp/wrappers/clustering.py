@@ -30,8 +30,8 @@ class ClusterWeights(WeightSubstitution):
     Args:
         layer: The layer whose weights are to be shared. A built layer gets its centroids from the
             weights that it has.
-        number_of_clusters: Size of the codebook, zero not counted: one int of at least 2, or one
-            for each weight that takes part, by its path within the layer.
+        number_of_clusters: Size of the codebook, zero not counted: one int of at least 2, or a
+            list with one for each weight that takes part, in their order.
         cluster_centroids_init: "linear" (the paper's best), "density", "random" or "kmeans++".
         seed: For the random initializations.
         **kwargs: For `keras.layers.Layer`.
@@ -46,7 +46,7 @@ class ClusterWeights(WeightSubstitution):
     def __init__(
         self,
         layer: keras.Layer,
-        number_of_clusters: int | dict[str, int],
+        number_of_clusters: int | list[int],
         cluster_centroids_init: str = "linear",
         seed: int = 0,
         **kwargs: Any,
@@ -54,12 +54,10 @@ class ClusterWeights(WeightSubstitution):
         kwargs.setdefault("name", f"cluster_{layer.name}")
         super().__init__(layer, **kwargs)
         counts = (
-            number_of_clusters.values()
-            if isinstance(number_of_clusters, dict)
-            else [number_of_clusters]
+            number_of_clusters if isinstance(number_of_clusters, list) else [number_of_clusters]
         )
         for count in counts:
-            check_number_of_clusters(count, layer.name, fewest=1)
+            check_number_of_clusters(count, f"number_of_clusters for '{layer.name}'", fewest=1)
         if cluster_centroids_init not in kmeans_1d.INITIALIZATIONS:
             raise ValueError(
                 f"Unknown cluster_centroids_init {cluster_centroids_init!r}; expected one of "
@@ -74,7 +72,7 @@ class ClusterWeights(WeightSubstitution):
     def add_state(self, name: str, variable: Any) -> None:
         """Finds the centroids of one weight and adds them and the assignments as variables."""
         if self._restored:  # sizes are known, values come with the file
-            count = self._count(name)
+            count = self._next_count()
             codebook, assignments = np.zeros(count), np.zeros(variable.shape, np.uint8)
         else:
             codebook, assignments = self._share(name, keras.ops.convert_to_numpy(variable))
@@ -97,9 +95,9 @@ class ClusterWeights(WeightSubstitution):
             ),
         }
 
-    def _count(self, name: str) -> int:
-        if isinstance(self.number_of_clusters, dict):
-            return self.number_of_clusters[name]
+    def _next_count(self) -> int:
+        if isinstance(self.number_of_clusters, list):
+            return self.number_of_clusters[len(self._state)]
         return self.number_of_clusters
 
     def _share(self, name: str, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +106,7 @@ class ClusterWeights(WeightSubstitution):
             weights, weight, "Share a model whose training went well, or reload a good checkpoint."
         )
         nonzero = weights[weights != 0]
-        count = self._count(name)
+        count = self._next_count()
         if not nonzero.size:
             return np.zeros(1), np.zeros(weights.shape, np.intp)
         codebook = kmeans_1d.kmeans(nonzero, count, self.cluster_centroids_init, self.seed)
@@ -124,9 +122,9 @@ class ClusterWeights(WeightSubstitution):
     def effective_value(self, name: str) -> Any:
         """The shared value of each weight; +0.0 where it was zero."""
         ops = keras.ops
-        codebook = ops.convert_to_tensor(self._state[name]["centroids"])
+        codebook = self._state[name]["centroids"].value
         with_zero = ops.concatenate([ops.zeros_like(codebook[:1]), codebook])
-        return ops.take(with_zero, ops.cast(self._state[name]["assignments"], "int32"))
+        return ops.take(with_zero, ops.cast(self._state[name]["assignments"].value, "int32"))
 
     @property
     def trainable(self) -> bool:
@@ -165,7 +163,7 @@ class ClusterWeights(WeightSubstitution):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data; codebook sizes as they came out, once built."""
-        sizes = {name: int(state["centroids"].shape[0]) for name, state in self._state.items()}
+        sizes = [int(state["centroids"].shape[0]) for state in self._state.values()]
         return {
             **super().get_config(),
             "number_of_clusters": sizes or self.number_of_clusters,
@@ -179,11 +177,11 @@ class ClusterWeights(WeightSubstitution):
     ) -> ClusterWeights:
         """The wrapper that `get_config` came from; its codebooks come with the weights."""
         wrapper = super().from_config(config, custom_objects)
-        wrapper._restored = isinstance(wrapper.number_of_clusters, dict)
+        wrapper._restored = isinstance(wrapper.number_of_clusters, list)
         return wrapper
 
 
-def check_number_of_clusters(count: Any, layer: str, fewest: int = FEWEST_CLUSTERS) -> int:
+def check_number_of_clusters(count: Any, what: str, fewest: int = FEWEST_CLUSTERS) -> int:
     """Gives the number back if it can be a codebook size.
 
     Raises:
@@ -191,15 +189,11 @@ def check_number_of_clusters(count: Any, layer: str, fewest: int = FEWEST_CLUSTE
         ValueError: It is too small or too large.
     """
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(
-            f"number_of_clusters for layer '{layer}' must be an int, the size of the codebook; got "
-            f"{count!r}."
-        )
+        raise TypeError(f"{what} must be an int, the size of the codebook; got {count!r}.")
     if not fewest <= count <= MOST_CLUSTERS:
         raise ValueError(
-            f"number_of_clusters for layer '{layer}' is {count}; expected {FEWEST_CLUSTERS} to "
-            f"{MOST_CLUSTERS} (the paper uses 32 for dense and 256 for convolutional layers; zeros "
-            "are kept beside them)."
+            f"{what} is {count}; expected {FEWEST_CLUSTERS} to {MOST_CLUSTERS:,} (the paper uses "
+            "32 for dense and 256 for convolutional layers; zeros are kept beside them)."
         )
     return int(count)
 

@@ -106,8 +106,8 @@ class PruneLowMagnitude(WeightSubstitution):
 
     def effective_value(self, name: str) -> Any:
         """The weight where the mask is True, +0.0 elsewhere."""
-        value = keras.ops.convert_to_tensor(self._substituted[name])
-        mask = keras.ops.convert_to_tensor(self._state[name]["mask"])
+        value = self._substituted[name].value
+        mask = self._state[name]["mask"].value
         # where, not a product: a product would give -0.0 for negative weights, and NaN for NaN.
         return keras.ops.where(mask, value, keras.ops.zeros_like(value))
 

@@ -20,7 +20,8 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from keras_deepcomp.selection import Purpose, participation, weight_names
+from keras_deepcomp.naming import sublayers, variable_names
+from keras_deepcomp.selection import Purpose, participation
 
 
 def call_with(
@@ -90,8 +91,9 @@ class WeightSubstitution(keras.layers.Wrapper):
         """Builds the inner layer where needed, then the state for each weight that takes part."""
         super().build(input_shape)
         taking_part = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
+        names = variable_names(self.layer)
         for variable in self.layer.variables:
-            name = weight_names(self.layer)[id(variable)]
+            name = names[id(variable)]
             if name in taking_part:
                 self._substituted[name] = variable
                 self.add_state(name, variable)
@@ -166,11 +168,6 @@ def find_wrappers(
 
     visit(model)
     return list(found.values())
-
-
-def sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers directly inside a layer or model."""
-    return list(layer._layers)
 
 
 def require_finite(values: np.ndarray, weight: str, what_to_do: str) -> None:

@@ -1,0 +1,49 @@
+"""Variables by where they stand in a layer or model.
+
+A variable's own path depends on where its layer happened to be built, and on counters that run
+through the process. A name from the structure is the same whenever the structure is.
+"""
+
+import keras
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers directly inside a layer or model."""
+    return list(layer._layers)
+
+
+def variable_names(layer: keras.Layer) -> dict[int, str]:
+    """Names all of `layer.variables` by the names of the sublayers around them.
+
+    Args:
+        layer: A built layer or model.
+
+    Returns:
+        `id(variable)` -> name such as "kernel" or "query/kernel", in the order of
+        `layer.variables`, without the name of `layer` itself. Where two would be equal, the later
+        one gets a number.
+    """
+    places: dict[int, str] = {}
+    _collect(layer, "", places)
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for variable in layer.variables:
+        place = places[id(variable)]
+        name, number = place, 1
+        while name in taken:
+            name = f"{place}_{number}"
+            number += 1
+        taken.add(name)
+        names[id(variable)] = name
+    return names
+
+
+def _collect(layer: keras.Layer, prefix: str, places: dict[int, str]) -> None:
+    inner: set[int] = set()
+    for sublayer in sublayers(layer):
+        inner.update(id(variable) for variable in sublayer.variables)
+    for variable in layer.variables:
+        if id(variable) not in inner:
+            places.setdefault(id(variable), prefix + variable.name)
+    for sublayer in sublayers(layer):
+        _collect(sublayer, f"{prefix}{sublayer.name}/", places)

@@ -1,0 +1,160 @@
+import keras
+import numpy as np
+import pytest
+from support import array, bits, compiled, dense_model, regression_data
+
+import keras_deepcomp as kdc
+from keras_deepcomp.wrappers.substitution import find_wrappers
+
+
+def model_of(layer, shape):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input(shape), layer, keras.layers.Flatten()])
+    for variable in model.trainable_variables:  # zeros as pruning leaves them
+        value = array(variable)
+        if value.ndim > 1:
+            variable.assign(np.where(np.abs(value) > np.median(np.abs(value)), value, 0))
+    return model
+
+
+LAYERS = {
+    "dense": (lambda: keras.layers.Dense(12), (10,), ["kernel"]),
+    "conv2d": (lambda: keras.layers.Conv2D(6, 3), (6, 6, 3), ["kernel"]),
+    "lstm": (lambda: keras.layers.LSTM(8), (5, 8), ["kernel", "recurrent_kernel"]),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_gradient_is_the_sum_of_the_members_gradients(kind):
+    """Equation 3 of the paper, summed by hand.
+
+    A training step of SGD with rate 1 moves each trainable variable by minus its gradient. The
+    plain model holds the same values, so its kernels move by the members' gradients.
+    """
+    layer, shape, weights = LAYERS[kind]
+    shared = kdc.cluster_weights(model_of(layer(), shape), 5)
+    plain = kdc.strip(shared)
+    x = np.random.default_rng(0).standard_normal((4, *shape), np.float32)
+    y = np.random.default_rng(1).standard_normal(plain.predict(x, verbose=0).shape)
+    (wrapper,) = find_wrappers(shared)
+    names = list(wrapper.weight_variables)
+    assert [name.split("/")[-1] for name in names] == weights
+    centroids = {name: wrapper.centroids(name) for name in names}
+    assignments = {name: wrapper.assignments(name) for name in names}
+    before = {v.path: array(v) for v in plain.trainable_variables}
+    for model in (shared, plain):
+        compiled(model, keras.optimizers.SGD(1.0))
+        model.train_on_batch(x, y)
+    for name in names:
+        path, variable = next(
+            (p, v) for p, v in zip(before, plain.trainable_variables, strict=True)
+            if p.endswith(name)
+        )  # fmt: skip
+        gradients = before[path].astype(np.float64) - array(variable)
+        moved = centroids[name].astype(np.float64) - wrapper.centroids(name)
+        by_hand = [gradients[assignments[name] == i + 1].sum() for i in range(5)]
+        assert np.abs(by_hand).max() > 1e-3
+        np.testing.assert_allclose(moved, by_hand, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(wrapper.assignments(name), assignments[name])
+
+
+def test_zeros_stay_zeros_and_values_are_few():
+    model = model_of(keras.layers.Dense(12), (10,))
+    zeros = array(model.layers[0].kernel) == 0
+    shared = compiled(kdc.cluster_weights(model, 4), keras.optimizers.AdamW(0.01))
+    x, y = regression_data(200, 10, 12)
+    shared.fit(x, y, epochs=5, verbose=0, callbacks=[kdc.UpdateCentroids()])
+    kernel = array(kdc.strip(shared).layers[0].kernel)
+    assert bits(kernel[zeros]) == bits(np.zeros(int(zeros.sum()), np.float32))
+    assert (kernel[~zeros] != 0).all()
+    assert np.unique(kernel[~zeros]).size == 4
+
+
+def test_the_best_values_for_the_weights_at_the_start():
+    model = dense_model()
+    kernel = array(model.layers[0].kernel)
+    for init in ("linear", "density", "random", "kmeans++"):
+        shared = array(kdc.strip(kdc.cluster_weights(model, 16, init)).layers[0].kernel)
+        assert np.abs(shared - kernel).max() < 0.3 * np.abs(kernel).max()
+        for value in np.unique(shared):
+            assert value == pytest.approx(kernel[shared == value].mean(), rel=1e-4, abs=1e-6)
+
+
+def test_the_weights_under_the_codebook_do_not_train_and_thawing_changes_nothing():
+    shared = kdc.cluster_weights(dense_model(), 4)
+    names = [v.path.split("/")[-1] for v in shared.trainable_variables]
+    assert names == ["kernel_centroids", "bias"] * 2 or names == ["bias", "kernel_centroids"] * 2
+    shared.trainable = False
+    assert shared.trainable_variables == []
+    shared.trainable = True
+    assert [v.path.split("/")[-1] for v in shared.trainable_variables] == names
+
+
+def test_wide_codebooks():
+    shared = kdc.cluster_weights(dense_model((64,), 64), 300)
+    (wrapper,) = find_wrappers(shared)
+    assert wrapper.assignments("kernel").dtype == np.uint16
+    assert wrapper.assignments("kernel").max() == 300
+
+
+def test_fewer_distinct_values_than_clusters_works_and_says_so():
+    model = dense_model((10,))
+    kernel = np.random.default_rng(0).choice([-0.5, 0.0, 0.25], (20, 10)).astype(np.float32)
+    model.layers[0].kernel.assign(kernel)
+    with pytest.warns(UserWarning, match=r"2 distinct values .* the 16 clusters asked for"):
+        shared = kdc.cluster_weights(model, 16)
+    np.testing.assert_array_equal(array(kdc.strip(shared).layers[0].kernel), kernel)
+
+
+def test_a_weight_that_is_all_zero():
+    model = dense_model((10,))
+    model.layers[0].kernel.assign(np.zeros((20, 10), np.float32))
+    shared = compiled(kdc.cluster_weights(model, 4))
+    shared.fit(*regression_data(), verbose=0)
+    assert not array(kdc.strip(shared).layers[0].kernel).any()
+
+
+def test_state_comes_back_from_a_keras_file(tmp_path):
+    shared = compiled(kdc.cluster_weights(dense_model(), {"d0": 7, "d1": 3}))
+    x, y = regression_data()
+    shared.fit(x, y, verbose=0)
+    shared.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert [bits(array(v)) for v in shared.variables] == [bits(array(v)) for v in again.variables]
+    np.testing.assert_array_equal(shared.predict(x, verbose=0), again.predict(x, verbose=0))
+    assert [v.name for v in again.trainable_variables] == [
+        v.name for v in shared.trainable_variables
+    ]
+
+
+def test_reassign_goes_to_the_nearest_centroid():
+    shared = kdc.cluster_weights(dense_model((10,)), 4)
+    (wrapper,) = find_wrappers(shared)
+    original = array(wrapper.layer.kernel)
+    assert wrapper.reassign("kernel") == 0
+    moved = wrapper.centroids("kernel")[::-1].copy() * 0.7  # in any order
+    wrapper._state["kernel"]["centroids"].assign(moved)
+    assert wrapper.reassign("kernel") > 0
+    distances = np.abs(original[..., None] - moved)
+    np.testing.assert_array_equal(wrapper.assignments("kernel") - 1, distances.argmin(axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "says"),
+    [
+        (0, ValueError, "is 0; expected 2 to 65,535"),
+        (1, ValueError, "is 1; expected 2"),
+        (70_000, ValueError, "65,535"),
+        (2.5, TypeError, "must be an int"),
+        (True, TypeError, "must be an int"),
+    ],
+)
+def test_bad_numbers_of_clusters(count, error, says):
+    for clusters in (count, {"d0": count}, lambda layer: count):
+        with pytest.raises(error, match=says):
+            kdc.cluster_weights(dense_model(), clusters)
+
+
+def test_unknown_initialization():
+    with pytest.raises(ValueError, match="expected one of 'linear'"):
+        kdc.cluster_weights(dense_model(), 4, "best")
