@@ -38,24 +38,30 @@ PAPER = {
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One training: the learning rate falls from `rate` along a cosine to 2 % of it."""
+
+    name: str
+    epochs: int
+    rate: float
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What is trained how long; learning rates fall along a cosine to 2 % within each stage.
+    """The hyperparameters.
 
     While it is pruned and shared, the network learns from the baseline's own answers, softened by a
     temperature (Hinton, Vinyals and Dean 2015), and for the rest from the labels: a sparse network
     keeps more of what the dense one knew.
     """
 
+    baseline: Stage = Stage("baseline", 30, 1e-3)
+    prune: Stage = Stage("prune", 40, 1e-3)
+    share: Stage = Stage("share", 6, 2e-4)
     batch_size: int = 128
-    baseline_epochs: int = 30
-    baseline_rate: float = 1e-3
-    baseline_dropout: float = 0.4
-    pruning_epochs: int = 40
-    pruning_rate: float = 1e-3
+    dropout: float = 0.4
     final_sparsity: float = 0.93
     pruning_end: float = 0.6
-    sharing_epochs: int = 6
-    sharing_rate: float = 2e-4
     clusters: int = 12
     temperature: float = 3.0
     teacher_share: float = 0.9
@@ -175,45 +181,33 @@ class _SoftCrossentropy(keras.losses.Loss):
 
 
 def _train(
-    stage: str,
     model: keras.Model,
     task: _Task,
-    epochs: int,
-    rate: float,
-    recipe: Recipe,
+    stage: Stage,
+    batch_size: int,
     write: Callable[[str], None],
-    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    *callbacks: keras.callbacks.Callback,
 ) -> None:
-    steps = epochs * -(-len(task.train[0]) // recipe.batch_size)
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps, 0.02)),
-        loss=task.loss,
-        metrics=["accuracy"],
-    )
+    steps = stage.epochs * -(-len(task.train[0]) // batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(stage.rate, steps, alpha=0.02)
+    model.compile(keras.optimizers.Adam(rate), task.loss, metrics=["accuracy"])
     model.fit(
         *task.train,
-        batch_size=recipe.batch_size,
-        epochs=epochs,
+        batch_size=batch_size,
+        epochs=stage.epochs,
         validation_data=task.validation,
         validation_batch_size=1000,
         verbose=0,
-        callbacks=[*callbacks, _Lines(stage, write)],
+        callbacks=[*callbacks, _Lines(stage.name, write)],
     )
 
 
-def train_baseline(
-    digits: Digits, recipe: Recipe, write: Callable[[str], None]
-) -> keras.Sequential:
-    """LeNet-300-100, trained with dropout; the layers are its own, the dropout is not kept."""
-    model = kdc.models.lenet_300_100()
-    rate = recipe.baseline_dropout
-    with_dropout = keras.Sequential(
-        [model.inputs[0], keras.layers.Dropout(rate / 3)]
-        + [part for layer in model.layers for part in (layer, keras.layers.Dropout(rate))][:-1]
-    )
-    _train("baseline", with_dropout, _from_labels(digits), recipe.baseline_epochs, recipe.baseline_rate,
-           recipe, write)  # fmt: skip
-    return model
+def _with_dropout(model: keras.Sequential, rate: float) -> keras.Sequential:
+    """A model around the same layers, with dropout before each: a third of it at the input."""
+    parts = [keras.layers.Input(model.input_shape[1:]), keras.layers.Dropout(rate / 3)]
+    for layer in model.layers[:-1]:
+        parts += [layer, keras.layers.Dropout(rate)]
+    return keras.Sequential([*parts, model.layers[-1]])
 
 
 def run(
@@ -249,19 +243,24 @@ def run(
         validation[stage] = round(error_percent(model, digits.validation), 2)
         clock = time.perf_counter()
 
-    baseline = train_baseline(digits, recipe, write)
+    baseline = kdc.models.lenet_300_100()
+    _train(
+        _with_dropout(baseline, recipe.dropout),
+        _from_labels(digits),
+        recipe.baseline,
+        recipe.batch_size,
+        write,
+    )
     done("baseline", baseline)
     task = _from_teacher(digits, baseline, recipe)
 
     schedule = kdc.schedules.Polynomial(recipe.final_sparsity, end=recipe.pruning_end)
     pruned = kdc.prune_low_magnitude(baseline, schedule, scope="global")
-    _train("prune", pruned, task, recipe.pruning_epochs, recipe.pruning_rate, recipe, write,
-           (kdc.UpdatePruningStep(),))  # fmt: skip
+    _train(pruned, task, recipe.prune, recipe.batch_size, write, kdc.UpdatePruningStep())
     done("prune", pruned)
 
     shared = kdc.cluster_weights(pruned, recipe.clusters)
-    _train("share", shared, task, recipe.sharing_epochs, recipe.sharing_rate, recipe, write,
-           (kdc.UpdateCentroids(),))  # fmt: skip
+    _train(shared, task, recipe.share, recipe.batch_size, write, kdc.UpdateCentroids())
     done("share", shared)
 
     kdc.save_model(shared, path)
