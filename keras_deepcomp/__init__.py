@@ -7,7 +7,7 @@ framework: Keras is imported with the first name that needs it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from keras_deepcomp._registration import register, register_when_keras_comes
+from keras_deepcomp._import_hooks import install, register_layers
 
 __version__ = "0.1.0"
 
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
     else:
         value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
-    register()
+    register_layers()
     return value
 
 
@@ -73,4 +73,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_when_keras_comes()
+install()

@@ -56,11 +56,11 @@ class Recipe:
     """
 
     baseline: Stage = Stage("baseline", 25, 1e-3)
-    prune: Stage = Stage("prune", 35, 1e-3)
+    prune: Stage = Stage("prune", 40, 1e-3)
     share: Stage = Stage("share", 6, 2e-4)
     batch_size: int = 128
     dropout: float = 0.4
-    final_sparsity: float = 0.95
+    final_sparsity: float = 0.93
     pruning_end: float = 0.6
     clusters: int = 12
     temperature: float = 3.0

@@ -62,41 +62,73 @@ def test_keras_knows_our_layers_in_any_import_order(imports):
 
 
 USE = """
-    schedule = kdc.schedules.as_schedule(
-        tfmot.sparsity.keras.PolynomialDecay(0.0, 0.5, begin_step=0, end_step=10)
-    )
-    import keras, numpy as np
-    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(16)])
-    model = kdc.prune_low_magnitude(model, schedule)
-    model.compile("sgd", "mse")
-    model.fit(np.zeros((40, 8)), np.zeros((40, 16)), batch_size=2, verbose=0,
-              callbacks=[kdc.UpdatePruningStep()])
-    zeros = np.mean(kdc.strip(model).get_weights()[0] == 0)
-    assert zeros == 0.5, zeros
+schedule = kdc.schedules.as_schedule(
+    tfmot.sparsity.keras.PolynomialDecay(0.0, 0.5, begin_step=0, end_step=10)
+)
+import keras, numpy as np
+model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(16)])
+model = kdc.prune_low_magnitude(model, schedule)
+model.compile("sgd", "mse")
+model.fit(np.zeros((40, 8)), np.zeros((40, 16)), batch_size=2, verbose=0,
+          callbacks=[kdc.UpdatePruningStep()])
+zeros = np.mean(kdc.strip(model).get_weights()[0] == 0)
+assert zeros == 0.5, zeros
 """
 
 
-@pytest.mark.parametrize("first", ["tensorflow", "keras_deepcomp"])
-def test_tf_keras_stays_what_it_was(first):
-    """Ours never imports tfmot; here its user does, after touching tf.keras."""
-    imports = ["import tensorflow as tf", "import keras_deepcomp as kdc"]
-    if first == "keras_deepcomp":
-        imports.reverse()
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras_deepcomp as kdc; import tensorflow_model_optimization as tfmot",
+        "import keras_deepcomp as kdc; import tensorflow as tf; "
+        "import tensorflow_model_optimization as tfmot",
+        "import tensorflow as tf; import keras_deepcomp as kdc; "
+        "import tensorflow_model_optimization as tfmot",
+        "import tensorflow as tf; tf.keras.version(); "
+        "import tensorflow_model_optimization as tfmot; import keras_deepcomp as kdc",
+    ],
+)
+def test_tfmot_beside_us_leaves_tf_keras_as_it_was(imports):
     run_python(
-        "\n".join(imports)
-        + """
+        f"""
 import os
-kdc.models.lenet_300_100()
-before = tf.keras.version()
-assert before.startswith("3."), before
-assert "TF_USE_LEGACY_KERAS" not in os.environ
+before = os.environ.get("TF_USE_LEGACY_KERAS")
+{imports}
+{USE}
+import tensorflow as tf
+assert tf.keras.version().startswith("3.")
+if {imports.rstrip().endswith("tfmot")}:
+    assert os.environ.get("TF_USE_LEGACY_KERAS") == before
+import tf_keras
+from tensorflow_model_optimization.python.core.keras.compat import keras as theirs
+assert theirs.layers.Layer is tf_keras.layers.Layer
 """
     )
+
+
+def test_ours_alone_leaves_tf_keras_as_it_was():
     run_python(
-        "\n".join(imports)
-        + "\nbefore = tf.keras.version()\nimport tensorflow_model_optimization as tfmot\n"
-        + "\n".join(line[4:] for line in USE.splitlines())
-        + "\nassert tf.keras.version() == before and before.startswith('3.')\n"
+        """
+        import os
+        import keras_deepcomp as kdc
+        kdc.models.lenet_300_100()
+        import tensorflow as tf
+        assert tf.keras.version().startswith("3.")
+        assert "TF_USE_LEGACY_KERAS" not in os.environ
+        """
+    )
+
+
+def test_who_asks_for_keras_2_gets_it():
+    run_python(
+        """
+        import keras_deepcomp
+        import tensorflow_model_optimization
+        import tensorflow as tf
+        import tf_keras
+        assert tf.keras.layers.Layer is tf_keras.layers.Layer
+        """,
+        TF_USE_LEGACY_KERAS="1",
     )
 
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
+from support import run_python
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -17,22 +15,30 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_runs_from_top_to_bottom(path, monkeypatch):
-    monkeypatch.setenv("KDC_SHORT", "1")
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    notebook = nbformat.read(path, as_version=4)
+# In a process of its own: the client of the kernel leaves sockets for the garbage collector.
+EXECUTE = """
+    import sys
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
     # The kernel of this interpreter, whatever kernels are installed on the machine.
-    own = KernelSpecManager(kernel_dirs=[])
+    own = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
+    )
     NotebookClient(
-        notebook,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own),
+        nbformat.read(sys.argv[1], as_version=4),
+        km=own,
         timeout=None,
-        resources={"metadata": {"path": str(FOLDER)}},
+        resources={"metadata": {"path": sys.argv[2]}},
     ).execute()
+"""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_from_top_to_bottom(path):
+    run_python(EXECUTE, path, FOLDER, KDC_SHORT="1", TF_CPP_MIN_LOG_LEVEL="3")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
