@@ -50,7 +50,7 @@ class Row:
     ratio: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """What `keras_deepcomp.summary` returns; prints as a table.
 
@@ -137,6 +137,10 @@ class Summary:
             style="bold",
         )
         return table
+
+    def __repr__(self) -> str:
+        tensors = f"{len(self.rows)} tensors"
+        return f"<Summary: {tensors}, {self.file_bytes:,} bytes, {self.ratio:.1f}x>"
 
     def __str__(self) -> str:
         from io import StringIO
