@@ -61,7 +61,7 @@ def to_text(model: keras.Model) -> str:
     since Sequential models with an input and functional ones build themselves.
 
     Raises:
-        ValueError: Keras cannot serialize the model, or a class in it could not be loaded again.
+        ValueError: Keras cannot serialize the model, or it has a layer that is never loaded.
     """
     try:
         config = _slim(keras.saving.serialize_keras_object(model))
@@ -72,7 +72,7 @@ def to_text(model: keras.Model) -> str:
             "a get_config()."
         ) from error
     try:
-        _check(json.loads(text), {}, 0)
+        _check(json.loads(text), None, 0)
     except FormatError as error:
         raise ValueError(
             f"The architecture of '{model.name}' could not be loaded again: {error}"
@@ -93,8 +93,10 @@ def from_text(text: str, custom_objects: dict[str, Any] | None = None) -> keras.
     try:
         config = json.loads(text)
         _check(config, custom_objects or {}, 0)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(f"The architecture in the file is not JSON: {error}.") from error
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"The architecture in the file is not JSON: {error}.") from None
     try:
         with SafeModeScope(True):
             model = keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
@@ -128,7 +130,8 @@ def _slim(config: Any) -> Any:
     return config
 
 
-def _check(config: Any, custom_objects: dict[str, Any], depth: int) -> None:
+def _check(config: Any, custom_objects: dict[str, Any] | None, depth: int) -> None:
+    """Refuses what must not be loaded; with None for `custom_objects`, only what never may be."""
     if depth > _DEEPEST:
         raise FormatError(f"The architecture is nested more than {_DEEPEST} levels deep.")
     if isinstance(config, dict):
@@ -141,9 +144,9 @@ def _check(config: Any, custom_objects: dict[str, Any], depth: int) -> None:
             _check(value, custom_objects, depth + 1)
 
 
-def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> None:
+def _check_object(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> None:
     name, module = config["class_name"], config.get("module")
-    registered = config.get("registered_name")
+    registered = config.get("registered_name", name)
     if not isinstance(name, str) or not isinstance(module, str | None):
         raise FormatError(f"The architecture names a class in a wrong way: {name!r} of {module!r}.")
     if name in _VALUES and module is None:
@@ -151,7 +154,8 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
     if name == "function":
         if module == "builtins" and _is_activation(config.get("config")):
             return
-        if _is_known(registered, custom_objects) or _is_known(config.get("config"), custom_objects):
+        # Keras looks functions up by this name, whatever name they are registered under.
+        if _is_known(config.get("config"), custom_objects):
             return
         raise FormatError(
             f"The architecture names the function {config.get('config')!r} of module {module!r}, "
@@ -164,7 +168,14 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
             "file names; it is never loaded. Write it as a layer class of your own and register "
             "that."
         )
-    if _is_known(registered, custom_objects) or name in custom_objects:
+    arguments = config.get("config")
+    if isinstance(arguments, dict) and isinstance(arguments.get("vocabulary"), str):
+        raise FormatError(
+            f"The architecture has a {name} layer that would read its vocabulary from the file "
+            f"{arguments['vocabulary']!r}; nothing is read for it. Save it with its vocabulary as "
+            "a list."
+        )
+    if _is_known(registered, custom_objects):
         return
     if module in _MODULES and _is_keras_class(getattr(import_module(module), name, None)):
         return
@@ -175,8 +186,10 @@ def _check_object(config: dict[str, Any], custom_objects: dict[str, Any]) -> Non
     )
 
 
-def _is_known(name: Any, custom_objects: dict[str, Any]) -> bool:
+def _is_known(name: Any, custom_objects: dict[str, Any] | None) -> bool:
     """Whether the user registered something under this name, or handed it over."""
+    if custom_objects is None:
+        return True
     if not isinstance(name, str):
         return False
     return keras.saving.get_registered_object(name, custom_objects) is not None

@@ -58,12 +58,15 @@ class UpdatePruningStep(keras.callbacks.Callback):
             )
         for wrapper in wrappers:
             wrapper.driven = True
+        self._warned = False
         self._wrappers = wrappers
         self._driven: list[Driven] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Lays the schedules over the training, once it is known where it starts."""
         self._epoch_start = self._read_step()
+        for wrapper in self._wrappers:  # another callback may have loaded an older state
+            wrapper.driven = True
         if not self._driven:
             self._lay_out(epoch, self._epoch_start)
 
@@ -81,8 +84,21 @@ class UpdatePruningStep(keras.callbacks.Callback):
             logs.update(sparsity_logs(self._wrappers))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Does what is due at the last step."""
-        self._update(self._read_step())
+        """Does what is due at the last step; warns if the schedule is not done."""
+        step = self._read_step()
+        self._update(step)
+        for driven in self._driven:
+            driven.wrapper.driven = driven.plan.is_done(step)
+        late = [driven for driven in self._driven if not driven.plan.is_done(step)]
+        if late and not self._warned:
+            warnings.warn(
+                f"Training stopped at step {step}, and the pruning schedule of "
+                f"'{late[0].wrapper.name}' ends at step {late[0].plan.end}: its sparsity is "
+                f"{late[0].wrapper.sparsity:.1%} so far. Go on with fit and this callback, or give "
+                "an earlier end=.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _read_step(self) -> int:
         _sync(self.model)
@@ -117,6 +133,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
         plans = [driven.plan for driven in self._driven]
         never = [plan.begin for plan in plans if plan.begin > last]
         late = [plan.end for plan in plans if plan.end is not None and plan.end > last]
+        self._warned = bool(never or late)
         if never:
             warnings.warn(
                 f"The pruning schedule begins at step {never[0]}, but this training ends at step "
@@ -170,7 +187,8 @@ def _prune_by_rank(members: list[Member], sparsity: float) -> None:
     values = [wrapper.pruned_value(name) for wrapper, name in members]
     kept, threshold = keep_largest(values, masks, sparsity)
     for (wrapper, name), mask in zip(members, kept, strict=True):
-        wrapper.set_mask(name, mask, threshold)
+        # Where nothing more went, the threshold is still the one that the others fell under.
+        wrapper.set_mask(name, mask, threshold or wrapper.threshold(name))
 
 
 def _prune_by_deviation(wrapper: PruneLowMagnitude, quality: float) -> None:

@@ -10,11 +10,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
+
+_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 Command = Callable[[argparse.Namespace], dict[str, Any]]
 
@@ -111,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
 
-    from keras_deepcomp import demo
+    with _quietly():
+        from keras_deepcomp import demo
 
     console = Console(stderr=options.json)
 
@@ -125,14 +129,19 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
     source = _existing(options.model)
-    if source.suffix not in (".keras", ".h5", ".hdf5"):
+    if source.suffix.lower() not in _KERAS_SUFFIXES:
         raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
     target = Path(options.kdc or source.with_suffix(".kdc"))
+    if target.suffix.lower() in _KERAS_SUFFIXES:
+        raise ValueError(f"{target}: the name is that of a Keras file; give one that ends in .kdc.")
 
-    import keras
-    from keras.src.saving.serialization_lib import SafeModeScope
+    with _quietly():
+        import keras
+        from keras.src.saving.serialization_lib import SafeModeScope
 
-    from keras_deepcomp.saving import save_model
+        from keras_deepcomp.saving import save_model
+
+        keras.ops.zeros(1)  # the first tensor makes TensorFlow speak once more
 
     with SafeModeScope(True):
         model = keras.models.load_model(source, compile=False)
@@ -148,10 +157,15 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 def _unpack(options: argparse.Namespace) -> dict[str, Any]:
     source = _existing(options.kdc)
     target = Path(options.model or source.with_suffix(".keras"))
-    if target.suffix not in (".keras", ".h5", ".hdf5"):
+    if target.suffix.lower() not in _KERAS_SUFFIXES:
         raise ValueError(f"{target}: Keras writes .keras and .h5 files; give one of these names.")
 
-    from keras_deepcomp.saving import load_model
+    with _quietly():
+        import keras
+
+        from keras_deepcomp.saving import load_model
+
+        keras.ops.zeros(1)
 
     load_model(source).save(target)
     size = target.stat().st_size
@@ -179,6 +193,20 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
         f"{source}: whole; {len(tensors)} tensors of {elements:,} elements decode",
         {"file": str(source), "whole": True, "tensors": len(tensors), "elements": elements},
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Holds back what a framework's own libraries print while it is imported."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def _existing(path: str) -> Path:

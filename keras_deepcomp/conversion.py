@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.saving.serialization_lib import SafeModeScope
 
 from keras_deepcomp.naming import sublayers
 from keras_deepcomp.schedules import as_schedule
@@ -144,6 +145,8 @@ def strip(model: keras.Model) -> keras.Model:
         A new, uncompiled model of the kind and with the names that went in; `model` itself if
         nothing in it is wrapped.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
     if not find_wrappers(model):
         return model
     return _rebuild(model, lambda layer: None)
@@ -199,8 +202,7 @@ def _is_functional(layer: keras.Layer) -> bool:
 
 def _check_convertible(model: Any) -> None:
     if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a Keras 3 model; got {type(model).__module__}."
-                        f"{type(model).__name__}.")  # fmt: skip
+        raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
     if not isinstance(model, keras.Sequential) and not _is_functional(model):
         raise TypeError(
             f"'{model.name}' is a subclassed model ({type(model).__name__}), whose layers cannot "
@@ -226,20 +228,41 @@ def _check_finite(layer: keras.Layer) -> None:
 
 def _unbuilt_copy(layer: keras.Layer) -> keras.Layer:
     plain = _plain(layer)
-    return plain.__class__.from_config(plain.get_config())
+    try:
+        # The layer is the user's own and in this process: what is in it runs already.
+        with SafeModeScope(False):
+            return plain.__class__.from_config(plain.get_config())
+    except Exception as error:  # whatever the layer's own code raises
+        raise ValueError(
+            f"Layer '{plain.name}' ({type(plain).__name__}) cannot be made anew from its "
+            f"configuration: {error} Give it a get_config() with all the arguments of its "
+            "__init__, and pass **kwargs on to keras.layers.Layer."
+        ) from error
 
 
 def _built_copy(layer: keras.Layer) -> keras.Layer:
     """A plain layer with the same configuration and the values that the old one computes with.
 
-    It is built from the old one's build configuration: layers with several inputs cannot be built
-    by a wrapper, which sees only one.
+    It is built as the old one was, by a call with the same arguments: layers with several inputs,
+    and those that only have sublayers, cannot be built from one shape.
     """
-    clone = _unbuilt_copy(layer)
-    clone.build_from_config(_plain(layer).get_build_config() or {})
-    clone.built = True
+    clone, plain = _unbuilt_copy(layer), _plain(layer)
+    if plain._inbound_nodes:
+        call = plain._inbound_nodes[0].arguments
+        args, kwargs = keras.tree.map_structure(_fresh, (call.args, call.kwargs))
+        clone(*args, **kwargs)
+    else:
+        clone.build_from_config(plain.get_build_config() or {})
+        clone.built = True
     _copy_values(layer, clone)
     return clone
+
+
+def _fresh(value: Any) -> Any:
+    """A symbolic tensor of the same kind that belongs to no graph; anything else as it is."""
+    if isinstance(value, keras.KerasTensor):
+        return keras.KerasTensor(value.shape, value.dtype)
+    return value
 
 
 def _copy_values(old: keras.Layer, new: keras.Layer) -> None:

@@ -73,6 +73,8 @@ def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
 
     Loading goes by the order; names are for people.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
     if not model.built:
         raise ValueError(
             f"'{model.name}' is not built, so it has no weights to save. Call "

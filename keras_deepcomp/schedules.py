@@ -15,7 +15,8 @@ Begin and end are given in one of two units:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 Point = int | float | None
@@ -50,6 +51,10 @@ class Plan:
             return self.end
         return step - (step - self.begin) % self.frequency
 
+    def is_done(self, step: int) -> bool:
+        """Whether nothing is left to do after `step`."""
+        return step >= (self.begin if self.end is None else self.end)
+
     def progress(self, step: int) -> float:
         """How far the schedule is at `step`, from 0.0 (begin) to 1.0 (end)."""
         if self.end is None or self.end <= self.begin:
@@ -82,12 +87,13 @@ class Schedule:
     def __init__(self, begin: Point = 0.0, end: Point = 0.7, frequency: int | None = None) -> None:
         self.begin = _check_point("begin", begin)
         self.end = None if end is None else _check_point("end", end)
-        if type(begin) is type(end) and self.end is not None and self.end < self.begin:
+        if type(self.begin) is type(self.end) and self.end is not None and self.end < self.begin:
             raise ValueError(
                 f"A schedule must end after it begins: got begin={begin}, end={end}. Swap them, or "
                 "give a later end."
             )
-        if frequency is not None and (not isinstance(frequency, int) or frequency < 1):
+        wrong = isinstance(frequency, bool) or not isinstance(frequency, Integral | None)
+        if wrong or (frequency is not None and frequency < 1):
             raise ValueError(
                 f"frequency counts optimizer steps and is an int of at least 1; got {frequency!r}."
             )
@@ -96,7 +102,7 @@ class Schedule:
     @property
     def needs_planned_training(self) -> bool:
         """Whether begin or end is a fraction, which has a meaning only for a known training."""
-        return isinstance(self.begin, float) or isinstance(self.end, float)
+        return any(isinstance(point, float) and point for point in (self.begin, self.end))
 
     def plan(self, first: int, last: int | None) -> Plan:
         """Lays the schedule over a training.
@@ -113,8 +119,8 @@ class Schedule:
         """
         if last is None and self.needs_planned_training:
             raise ValueError(
-                f"begin={self.begin} and end={self.end} are fractions of the planned training, but "
-                "its length is not known: the data set does not tell how many batches it has. Pass "
+                f"begin={self.begin}, end={self.end}: a float is a fraction of the planned "
+                "training, but the data set does not tell how many batches it has. Pass "
                 "steps_per_epoch= to fit, or give begin= and end= as optimizer steps (ints)."
             )
         begin = self._to_step(self.begin, first, last)
@@ -122,16 +128,16 @@ class Schedule:
         frequency = self.frequency
         if frequency is None:
             frequency = _DEFAULT_FREQUENCY
-            if end is not None:
-                frequency = max(1, min(frequency, (end - begin) // _FEWEST_UPDATES))
+            until = last if end is None else end
+            if until is not None:
+                frequency = max(1, min(frequency, (until - begin) // _FEWEST_UPDATES))
         return Plan(begin, end, frequency)
 
     @staticmethod
     def _to_step(point: int | float, first: int, last: int | None) -> int:
         if isinstance(point, int):
             return point
-        assert last is not None
-        return first + round(point * (last - first))
+        return first + round(point * ((last or first) - first))
 
     def value(self, step: int, plan: Plan) -> float:
         """The sparsity or quality asked for at an optimizer step of a plan."""
@@ -278,7 +284,7 @@ class Threshold(Schedule):
         frequency: int | None = None,
     ) -> None:
         super().__init__(begin, end, frequency)
-        if not 0.0 < quality < float("inf"):
+        if not 0.0 < _check_number("quality", quality) < float("inf"):
             raise ValueError(
                 "quality times the standard deviation of a layer's weights is the pruning "
                 f"threshold; expected a number above 0 (usually 0.5 to 3), got {quality!r}."
@@ -310,6 +316,11 @@ class FromCallable(Schedule):
     """
 
     may_fall = True
+
+    def plan(self, first: int, last: int | None) -> Plan:
+        """Lays the schedule over a training; without an end it goes on to the training's."""
+        plan = super().plan(first, last)
+        return plan if plan.end is not None or last is None else replace(plan, end=last)
 
     def __init__(
         self,
@@ -411,14 +422,24 @@ def check_sparsity(sparsity: Any, name: str) -> float:
     return number
 
 
+def _check_number(name: str, value: Any) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+    return float(value)
+
+
 def _check_power(power: float) -> float:
-    if not 0.0 < power < float("inf"):
+    if not 0.0 < _check_number("power", power) < float("inf"):
         raise ValueError(f"power is the exponent of the rise and must be above 0; got {power!r}.")
     return float(power)
 
 
 def _check_point(name: str, point: Any) -> int | float:
-    if isinstance(point, bool) or not isinstance(point, int | float):
+    if isinstance(point, Integral) and not isinstance(point, bool):
+        point = int(point)
+    elif isinstance(point, Real) and not isinstance(point, bool):
+        point = float(point)
+    else:
         raise TypeError(
             f"{name} is a fraction of the planned training (float) or an optimizer step (int); got "
             f"{point!r}."

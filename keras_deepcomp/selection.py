@@ -108,8 +108,8 @@ def layer_filter(filters: Filters, layers: Iterable[keras.Layer]) -> Callable[[k
         return lambda layer: True
     if callable(filters):
         return lambda layer: bool(filters(layer))
-    patterns = [filters] if isinstance(filters, str) else list(filters)
-    if not all(isinstance(pattern, str) for pattern in patterns):
+    patterns = [filters] if isinstance(filters, str) else filters
+    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
         raise TypeError(
             "filters must be None, a regular expression, a list of layer names or regular "
             f"expressions, or a callable on the layer; got {filters!r}."

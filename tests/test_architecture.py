@@ -45,6 +45,19 @@ def test_canonical():
             {"class_name": "function", "module": "os", "config": "system"},
             "the function 'system' of module 'os'",
         ),
+        (
+            {
+                "class_name": "function",
+                "module": "os",
+                "config": "system",
+                "registered_name": "keras_deepcomp>ClusterWeights",
+            },
+            "the function 'system' of module 'os'",
+        ),
+        (
+            {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+            "would read its vocabulary from the file '/etc/passwd'",
+        ),
         ({"config": {"units": -1}}, "cannot build the architecture"),
     ],
 )
@@ -63,7 +76,7 @@ def test_refused_wherever_it_stands():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "[", "3", "null", '"Dense"', "{}", "[1, 2]", "[" * 100_000]
+    "text", ["", "nonsense", "[", "3", "null", '"Dense"', "{}", "[1, 2]", "[" * 100_000, "1" * 5000]
 )
 def test_what_is_no_configuration(text):
     with pytest.raises(kdc.FormatError):

@@ -124,6 +124,41 @@ def test_callables_may_bring_weights_back_from_zero():
     assert record.rows[10][0] == pytest.approx(0.2, abs=0.01)
 
 
+def test_callables_act_in_short_trainings_too():
+    model = pruned(lambda step: min(0.5, step / 16))
+    fit(model, steps=8, epochs=4)
+    assert find_wrappers(model)[0].sparsity == 0.5
+
+
+def test_a_training_that_stops_early_warns():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    model = pruned(Polynomial(0.9))
+    with pytest.warns(UserWarning, match=r"stopped at step 20, .* ends at step 70"):
+        fit(model, epochs=5, callbacks=[Stop()])
+    # Nobody drives it now, and it is not done.
+    compiled(model)
+    with pytest.warns(UserWarning, match="nothing moves its pruning schedule"):
+        model.fit(*regression_data(), verbose=0)
+
+
+def test_restored_by_another_callback(tmp_path):
+    model = pruned(Polynomial(0.6, end=1.0))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    fit(model, epochs=2, callbacks=[backup])
+    again = pruned(Polynomial(0.6, end=1.0))
+    fit(again, epochs=2, callbacks=[backup])
+    assert find_wrappers(again)[0].sparsity == find_wrappers(model)[0].sparsity
+
+
+def test_the_threshold_stays_when_nothing_more_goes():
+    model = pruned(Polynomial(0.8, begin=0, end=10), scope="global")
+    fit(model, epochs=3)
+    assert find_wrappers(model)[0].threshold("kernel") > 0
+
+
 def test_a_schedule_that_ends_after_training_warns():
     with pytest.warns(UserWarning, match="ends at step 500, but this training ends at step 20"):
         fit(pruned(Polynomial(0.5, begin=0, end=500)))
@@ -164,6 +199,8 @@ def test_training_of_unknown_length():
     with pytest.warns(UserWarning, match="ran out of data"):
         assert train(Polynomial(0.5, begin=0, end=10)) == 0.5
     assert train(Polynomial(0.5), steps_per_epoch=20) == 0.5
+    with pytest.warns(UserWarning, match="ran out of data"):
+        assert train(Constant(0.5)) == 0.5
 
 
 @pytest.mark.parametrize(

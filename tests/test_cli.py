@@ -76,6 +76,8 @@ def test_verify(kdc_file, capsys):
         (["unpack", "{model}"], "not a .kdc file"),
         (["pack", "{kdc}"], "expected a .keras or .h5 file"),
         (["unpack", "{kdc}", "x.onnx"], "Keras writes .keras and .h5"),
+        (["pack", "{model}", "{model}"], "give one that ends in .kdc"),
+        (["pack", "{model}", "nowhere/m.kdc"], "no such folder"),
         (["pack", "{broken}"], "error"),
         (["verify", "{cut}"], "damaged|cut off|checksum"),
         (["demo", "--data", "nowhere.npz"], "nowhere.npz"),
@@ -128,6 +130,16 @@ def test_help_inspect_and_verify_import_no_framework(kdc_file):
         assert not {"keras", "tensorflow", "jax", "torch"} & sys.modules.keys()
     """
     assert "decode" in run_python(code, kdc_file)
+
+
+def test_errors_are_one_line_of_the_process_too(tmp_path):
+    program = Path(sys.executable).with_name("keras-deepcomp")
+    (tmp_path / "broken.keras").write_bytes(b"PK nonsense")
+    done = subprocess.run(
+        [program, "pack", tmp_path / "broken.keras"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("keras-deepcomp: error: ") and done.stderr.count("\n") == 1
 
 
 def test_the_installed_command_bears_a_closed_pipe(kdc_file):

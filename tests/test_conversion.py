@@ -95,8 +95,9 @@ def test_unknown_filters(filters):
 def test_bad_filters():
     with pytest.raises(ValueError, match="not a regular expression"):
         kdc.prune_low_magnitude(dense_model(), CONSTANT, filters="(")
-    with pytest.raises(TypeError, match="filters must be"):
-        kdc.prune_low_magnitude(dense_model(), CONSTANT, filters=[3])
+    for filters in ([3], 3):
+        with pytest.raises(TypeError, match="filters must be"):
+            kdc.prune_low_magnitude(dense_model(), CONSTANT, filters=filters)
 
 
 def test_clusters_per_layer():
@@ -161,6 +162,34 @@ def test_models_that_cannot_be_converted():
 
     with pytest.raises(TypeError, match=r"is a subclassed model \(Own\)"):
         kdc.prune_low_magnitude(Own(), CONSTANT)
+
+
+def test_a_lambda_beside_what_is_compressed():
+    model = keras.Sequential(
+        [keras.layers.Input((20,)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Dense(10)]
+    )
+    x, _ = regression_data()
+    wrapped = kdc.prune_low_magnitude(model, CONSTANT)
+    for each in (wrapped, kdc.strip(wrapped)):
+        np.testing.assert_array_equal(each.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_layers_that_cannot_be_made_anew_are_named():
+    class Own(keras.layers.Dense):
+        def __init__(self, width, activation):
+            super().__init__(width)
+
+    model = keras.Sequential([keras.layers.Input((20,)), Own(10, None)])
+    with pytest.raises(ValueError, match=r"(?s)\(Own\) cannot be made anew .*get_config\(\)"):
+        kdc.prune_low_magnitude(model, CONSTANT)
+
+
+def test_what_is_no_model_at_all():
+    for wrong in (None, "m.keras", 3):
+        with pytest.raises(TypeError, match="Expected a Keras 3 model"):
+            kdc.strip(wrong)
+        with pytest.raises(TypeError, match="Expected a Keras 3 model"):
+            kdc.save_model(wrong, "m.kdc")
 
 
 def test_nothing_to_compress_says_why():

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,8 @@ def test_percentages_are_recognized():
         ({"begin": -1}, ValueError, "cannot be negative"),
         ({"begin": "0"}, TypeError, "an optimizer step"),
         ({"frequency": 0}, ValueError, "at least 1"),
+        ({"frequency": True}, ValueError, "at least 1"),
+        ({"power": "x"}, TypeError, "power must be a number"),
         ({"power": 0}, ValueError, "power"),
         ({"end": math.nan}, ValueError, "finite"),
     ],
@@ -107,7 +110,15 @@ def test_bad_arguments(arguments, error, says):
         Polynomial(0.9, **arguments)
 
 
+def test_numpy_numbers():
+    schedule = Polynomial(np.float32(0.5), begin=np.int64(3), end=np.float32(0.5))
+    assert (schedule.begin, schedule.end) == (3, 0.5)
+    assert json.loads(json.dumps(schedule.get_config()))["begin"] == 3
+
+
 def test_threshold_needs_a_quality():
+    with pytest.raises(TypeError, match="quality must be a number"):
+        Threshold("high")
     with pytest.raises(ValueError, match="above 0"):
         Threshold(0)
 

@@ -118,6 +118,8 @@ def _naming(path: PathLike) -> Iterator[None]:
 def _write_atomically(data: bytes, path: PathLike) -> None:
     # Through a symbolic link the file is replaced, not the link, as with an ordinary open().
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(target.parent))
     mode = _mode_of(target)
     # In the same folder, because a rename is atomic only within one file system.
     temporary = target.with_name(f".kdc-{secrets.token_hex(8)}.tmp")

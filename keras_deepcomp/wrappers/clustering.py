@@ -53,11 +53,12 @@ class ClusterWeights(WeightSubstitution):
     ) -> None:
         kwargs.setdefault("name", f"cluster_{layer.name}")
         super().__init__(layer, **kwargs)
-        counts = (
-            number_of_clusters if isinstance(number_of_clusters, list) else [number_of_clusters]
-        )
-        for count in counts:
-            check_number_of_clusters(count, f"number_of_clusters for '{layer.name}'", fewest=1)
+        what = f"number_of_clusters for '{layer.name}'"
+        if isinstance(number_of_clusters, list):
+            for count in number_of_clusters:  # as they came out, which may be one
+                check_number_of_clusters(count, what, fewest=1)
+        else:
+            check_number_of_clusters(number_of_clusters, what)
         if cluster_centroids_init not in kmeans_1d.INITIALIZATIONS:
             raise ValueError(
                 f"Unknown cluster_centroids_init {cluster_centroids_init!r}; expected one of "

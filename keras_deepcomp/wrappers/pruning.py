@@ -111,7 +111,7 @@ class PruneLowMagnitude(WeightSubstitution):
         # where, not a product: a product would give -0.0 for negative weights, and NaN for NaN.
         return keras.ops.where(mask, value, keras.ops.zeros_like(value))
 
-    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+    def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Calls the inner layer with pruned weights; warns if it trains and nobody drives it."""
         if training and not self.driven:
             self.driven = True  # warn once
@@ -121,7 +121,7 @@ class PruneLowMagnitude(WeightSubstitution):
                 UserWarning,
                 stacklevel=2,
             )
-        return super().call(inputs, *args, training=training, **kwargs)
+        return super().call(*args, training=training, **kwargs)
 
     def mask(self, name: str) -> Mask:
         """The present mask of a weight."""
@@ -179,7 +179,7 @@ class PruneLowMagnitude(WeightSubstitution):
         super().load_own_variables(store)
         plan = self.plan()
         step = int(keras.ops.convert_to_numpy(self.pruning_step))
-        self.driven = plan is not None and plan.end is not None and step >= plan.end
+        self.driven = plan is not None and plan.is_done(step)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data."""

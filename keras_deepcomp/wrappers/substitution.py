@@ -1,19 +1,20 @@
 """Run a layer with other values in place of its weights.
 
 The one mechanism behind pruning and sharing. The inner layer is called inside a
-`keras.StatelessScope` that maps each of its variables to a value: the substitute for those that are
-compressed, the present value for all others. The layer computes as ever, and automatic
+`keras.StatelessScope` that holds a substitute for each variable that is compressed; all others have
+their present value. The layer computes as ever, and automatic
 differentiation goes through the expression that made the substitute: `where(mask, kernel, 0)` gives
 pruned weights a gradient of exactly zero, `take(centroids, assignments)` gives a centroid the sum
 of its members' gradients (Deep Compression, equation 3).
 
-All variables are mapped, not only the substituted ones, because the scope hides the one that the
-JAX trainer opens around the whole model. What the layer updates itself while it runs (batch
-statistics, the state of seed generators) is collected in the scope and written back after.
+The scope hides the one that the JAX trainer opens around the whole model, so it asks that one for
+what it does not hold itself. What the layer updates while it runs (batch statistics, seed
+generators, the states of a stateful RNN) is collected in the scope and written back after.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -38,21 +39,34 @@ def call_with(
     Returns:
         What the layer returned, and the losses that it added, which the scope would swallow.
     """
-    variables = layer.variables
-    scope = keras.StatelessScope(
-        state_mapping=[(v, substitutes.get(id(v), v)) for v in variables], collect_losses=True
-    )
-    before = {id(v): scope.get_current_value(v) for v in variables}
+    variables = [variable for variable in layer.variables if id(variable) in substitutes]
+    scope = _SubstitutionScope([(v, substitutes[id(v)]) for v in variables])
     with scope:
         outputs = layer(*args, **kwargs)
-    for variable in variables:
-        after = scope.get_current_value(variable)
-        if after is not before[id(variable)] and id(variable) not in substitutes:
-            variable.assign(after)
+    for variable in scope.updated.values():
+        if id(variable) not in substitutes:
+            variable.assign(scope.get_current_value(variable))
     return outputs, _pass_outward(scope)
 
 
-def _pass_outward(scope: keras.StatelessScope) -> list[Any]:
+class _SubstitutionScope(keras.StatelessScope):
+    def __init__(self, state_mapping: list[tuple[Any, Any]]) -> None:
+        super().__init__(state_mapping, collect_losses=True)
+        self.original_scope: keras.StatelessScope | None = None
+        self.updated: dict[int, Any] = {}
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        super().add_update(update)
+        self.updated[id(update[0])] = update[0]
+
+    def get_current_value(self, variable: Any) -> Any:
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            value = self.original_scope.get_current_value(variable)
+        return value
+
+
+def _pass_outward(scope: _SubstitutionScope) -> list[Any]:
     """Hands losses to the scope around this one; returns those that have no scope to go to.
 
     The inner layers already know these losses as theirs, so within an outer scope (the JAX trainer)
@@ -76,19 +90,33 @@ class WeightSubstitution(keras.layers.Wrapper):
     Args:
         layer: The layer to wrap, built or not.
         **kwargs: For `keras.layers.Wrapper`; `dtype` defaults to the inner layer's policy.
+
+    Raises:
+        ValueError: The layer is wrapped already.
     """
 
     purpose: Purpose
 
     def __init__(self, layer: keras.Layer, **kwargs: Any) -> None:
+        if isinstance(layer, WeightSubstitution):
+            raise ValueError(
+                f"'{layer.name}' is a {type(layer).__name__} already, and {type(self).__name__} "
+                "goes around a plain layer. Prune first, then share: cluster_weights takes a "
+                "pruned model as it is."
+            )
         kwargs.setdefault("dtype", getattr(layer, "dtype_policy", None))
         kwargs.setdefault("autocast", getattr(layer, "autocast", True))
         super().__init__(layer, **kwargs)
+        # Arguments go by the inner layer's names: attention has several, and none is "inputs".
+        self._call_signature = inspect.signature(layer.call)
         self.supports_masking = layer.supports_masking
         self._substituted: dict[str, Any] = {}
 
     def build(self, input_shape: Any = None) -> None:
         """Builds the inner layer where needed, then the state for each weight that takes part."""
+        if getattr(self.layer.build, "_is_default", False) and not is_wholly_built(self.layer):
+            # A layer that only has sublayers builds them when it is called.
+            self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
         super().build(input_shape)
         taking_part = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
         names = variable_names(self.layer)
@@ -119,19 +147,17 @@ class WeightSubstitution(keras.layers.Wrapper):
             for name in self._substituted
         }
 
-    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+    def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Calls the inner layer; it learns of `training` as any inner layer does."""
         substitutes = {id(v): self.effective_value(name) for name, v in self._substituted.items()}
-        outputs, losses = call_with(self.layer, substitutes, inputs, *args, **kwargs)
+        outputs, losses = call_with(self.layer, substitutes, *args, **kwargs)
         for loss in losses:
             self.add_loss(loss)
         return outputs
 
-    def compute_output_spec(
-        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
-    ) -> Any:
+    def compute_output_spec(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """That of the inner layer."""
-        return self.layer.compute_output_spec(inputs, *args, **kwargs)
+        return self.layer.compute_output_spec(*args, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the inner layer."""
@@ -168,6 +194,11 @@ def find_wrappers(
 
     visit(model)
     return list(found.values())
+
+
+def is_wholly_built(layer: keras.Layer) -> bool:
+    """Whether a layer and all layers inside it have their variables."""
+    return bool(layer.built) and all(is_wholly_built(inner) for inner in sublayers(layer))
 
 
 def require_finite(values: np.ndarray, weight: str, what_to_do: str) -> None:

@@ -191,3 +191,67 @@ def test_the_given_model_stays_as_it_was():
     wrapped.fit(*regression_data(), verbose=0, callbacks=[kdc.UpdatePruningStep()])
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(array(variable), value)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(LAYERS.Layer):
+    """Sublayers and no build of its own: they are built when it is called."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.one, self.two = LAYERS.Dense(16, name="one"), LAYERS.Dense(8, name="two")
+
+    def call(self, x):
+        return self.two(keras.ops.relu(self.one(x)))
+
+
+# Keras says this of such a layer in any .keras file.
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer:UserWarning")
+def test_layers_that_build_themselves_when_called(tmp_path):
+    model, wrapped = identical_pair([Block(name="block"), LAYERS.Dense(10)], (20,))
+    direct = keras.Sequential(
+        [LAYERS.Input((20,)), kdc.PruneLowMagnitude(Block(), kdc.schedules.Constant(0.0))]
+    )
+    for each in (wrapped, direct):
+        assert list(find_wrappers(each)[0].weight_variables) == ["one/kernel", "two/kernel"]
+    x = batch((20,))
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(expected, wrapped.predict(x, verbose=0))
+    np.testing.assert_array_equal(expected, kdc.strip(wrapped).predict(x, verbose=0))
+    shared = kdc.cluster_weights(model, 5)
+    shared.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(shared.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+def test_inputs_given_by_name():
+    inputs = keras.Input((5, 16))
+    attention = LAYERS.MultiHeadAttention(2, 8, name="attention")
+    model = keras.Model(inputs, attention(query=inputs, value=inputs, use_causal_mask=True))
+    wrapped = kdc.prune_low_magnitude(model, kdc.schedules.Constant(0.0))
+    x = batch((5, 16))
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(expected, wrapped.predict(x, verbose=0))
+    np.testing.assert_array_equal(expected, kdc.strip(wrapped).predict(x, verbose=0))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="Keras' JAX trainer does not carry RNN states"
+)
+def test_stateful_recurrent_layers_keep_their_state():
+    model, wrapped = identical_pair([LAYERS.LSTM(8, stateful=True)], (5, 8), batch_size=32)
+    x = batch((5, 8))
+    for _ in range(3):
+        np.testing.assert_array_equal(array(model(x)), array(wrapped(x)))
+
+
+def test_wrapped_once_only():
+    constant = kdc.schedules.Constant(0.5)
+    for inner in (
+        kdc.PruneLowMagnitude(LAYERS.Dense(16), constant),
+        kdc.ClusterWeights(LAYERS.Dense(16), 4),
+    ):
+        with pytest.raises(ValueError, match="Prune first, then share"):
+            kdc.PruneLowMagnitude(inner, constant)
+        with pytest.raises(ValueError, match="already"):
+            kdc.ClusterWeights(inner, 4)
