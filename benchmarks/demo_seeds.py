@@ -48,7 +48,7 @@ def main():
             f"{report['baseline_test_error_percent']:.2f}",
             f"{report['test_error_percent']:.2f}",
             f"{report['file_bytes']:,}",
-            f"{report['ratio']:.1f}x",
+            f"{report['float32_bytes'] / report['file_bytes']:.1f}x",
             f"{report['seconds']['total']:.0f}",
         )
     Console().print(table)

@@ -324,7 +324,7 @@ def show(report: dict[str, Any], out: str | os.PathLike[str], console: Console) 
         f"{report['test_error_percent']:.2f} %",
         f"{report['float32_bytes']:,} B",
         f"{report['file_bytes']:,} B",
-        f"{report['ratio']:.1f}x",
+        f"{report['float32_bytes'] / report['file_bytes']:.1f}x",
         style="bold",
     )
     console.print(kdc.summary(Path(out) / "lenet-300-100.kdc", verbose=False).table())

@@ -122,7 +122,7 @@ class Summary:
             )
         table.add_section()
         table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
-        table.add_row("header, checksum", "", "", "", "", "", f"{self.header_bytes:,}", "")
+        table.add_row("header", "", "", "", "", "", f"{self.header_bytes:,}", "")
         elements = sum(row.size for row in self.rows)
         kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
         table.add_row(
