@@ -200,10 +200,11 @@ def _prune_by_deviation(wrapper: PruneLowMagnitude, quality: float) -> None:
 
 def sparsity_logs(wrappers: list[PruneLowMagnitude]) -> dict[str, float]:
     """`sparsity` over all pruned weights together, and `sparsity/<layer>` for each layer."""
-    logs = {f"sparsity/{wrapper.layer.name}": wrapper.sparsity for wrapper in wrappers}
+    each = [wrapper.sparsity for wrapper in wrappers]
     sizes = [sum(int(np.prod(v.shape)) for v in w.weight_variables.values()) for w in wrappers]
-    total = sum(size * w.sparsity for size, w in zip(sizes, wrappers, strict=True)) / sum(sizes)
-    return {"sparsity": total, **logs}
+    total = sum(size * sparsity for size, sparsity in zip(sizes, each, strict=True)) / sum(sizes)
+    names = [f"sparsity/{wrapper.layer.name}" for wrapper in wrappers]
+    return {"sparsity": total, **dict(zip(names, each, strict=True))}
 
 
 class UpdateCentroids(keras.callbacks.Callback):

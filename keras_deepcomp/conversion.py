@@ -145,8 +145,7 @@ def strip(model: keras.Model) -> keras.Model:
         A new, uncompiled model of the kind and with the names that went in; `model` itself if
         nothing in it is wrapped.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
+    _check_model(model)
     if not find_wrappers(model):
         return model
     return _rebuild(model, lambda layer: None)
@@ -200,9 +199,13 @@ def _is_functional(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.Model) and hasattr(layer, "_run_through_graph")
 
 
-def _check_convertible(model: Any) -> None:
+def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
+
+
+def _check_convertible(model: Any) -> None:
+    _check_model(model)
     if not isinstance(model, keras.Sequential) and not _is_functional(model):
         raise TypeError(
             f"'{model.name}' is a subclassed model ({type(model).__name__}), whose layers cannot "

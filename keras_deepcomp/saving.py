@@ -34,7 +34,8 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> int:
         ValueError: The model is not built, or its architecture cannot be written.
         OSError: The file cannot be written; an older one is as it was.
     """
-    return container.save_file(tensors_of(model), path, metadata_of(model))
+    tensors, metadata = contents_of(model)
+    return container.save_file(tensors, path, metadata)
 
 
 def load_model(
@@ -68,29 +69,24 @@ def load_model(
     return model
 
 
-def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """All variables of the stripped model, in its own order, by where they stand in it.
+def contents_of(model: keras.Model) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What the file of a model holds: tensors and metadata of the stripped model.
 
-    Loading goes by the order; names are for people.
+    The tensors are all its variables, in its own order, named by where they stand in it. Loading
+    goes by the order; names are for people.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a Keras 3 model; got {model!r}.")
-    if not model.built:
+    plain = strip(model)
+    if not plain.built:
         raise ValueError(
             f"'{model.name}' is not built, so it has no weights to save. Call "
             "model.build(input_shape) or fit it first."
         )
-    plain = strip(model)
     names = variable_names(plain)
-    return {
+    tensors = {
         names[id(variable)]: np.asarray(keras.ops.convert_to_numpy(variable))
         for variable in plain.variables
     }
-
-
-def metadata_of(model: keras.Model) -> dict[str, str]:
-    """What the file holds beside the tensors."""
-    return {ARCHITECTURE: architecture.to_text(strip(model))}
+    return tensors, {ARCHITECTURE: architecture.to_text(plain)}
 
 
 def _assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:

@@ -170,11 +170,9 @@ def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool =
     if isinstance(model_or_path, str | os.PathLike):
         info = container.inspect_file(model_or_path)
     else:
-        from keras_deepcomp.saving import metadata_of, tensors_of
+        from keras_deepcomp.saving import contents_of
 
-        info = container.inspect(
-            container.save(tensors_of(model_or_path), metadata_of(model_or_path))
-        )
+        info = container.inspect(container.save(*contents_of(model_or_path)))
     result = from_info(info)
     if verbose:
         result.print()

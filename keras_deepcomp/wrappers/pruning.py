@@ -165,9 +165,9 @@ class PruneLowMagnitude(WeightSubstitution):
     @property
     def sparsity(self) -> float:
         """Share of the weights under the masks that are pruned."""
-        sizes = [self.mask(name).size for name in self._state]
-        kept = [int(np.count_nonzero(self.mask(name))) for name in self._state]
-        return 1.0 - sum(kept) / sum(sizes) if sizes else 0.0
+        masks = [self.mask(name) for name in self._state]
+        kept = sum(int(np.count_nonzero(mask)) for mask in masks)
+        return 1.0 - kept / sum(mask.size for mask in masks) if masks else 0.0
 
     def plan(self) -> Plan | None:
         """The schedule laid over the training; None before the first training."""
