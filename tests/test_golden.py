@@ -15,7 +15,7 @@ def each(kind, wanted=lambda folder, entry: True):
 
 
 def test_there_are_files():
-    assert len(entries("files")) >= 79
+    assert len(entries("files")) >= 84
     assert len(entries("invalid")) >= 34
 
 

@@ -156,8 +156,11 @@ def hand_made():
 
     sparse = [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 5, 0, 0, 5, 5, 5, 0, 0, 0]
     sparse = sparse[:-3] + [0] * 90 + sparse
-    for b in (0, 1, 2, 8, 15):
+    for b in (0, 1, 2, 8, 13, 14, 15):
         add(f"b_{b}", f"b = {b}, which is not the best", UINT16, sparse, coded(sparse, 2, b))
+    for b in (10, 11, 12):
+        runs = [*[0] * (2**b + 5), 1, 0, 2, *[0] * (2**b - 1), 2, *[0] * 9]
+        add(f"fillers_{b}", f"b = {b} and a filler", UINT8, runs, coded(runs, 1, b))
     values = [1, 2, 3, 4, 5, 6, 7, 8] * 6
     add(
         *("unary", "index codes far from optimal", UINT8, values),
