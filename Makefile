@@ -8,10 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
 
-.PHONY: help setup demo test lint format bench-demo clean
+.PHONY: help setup demo test lint format bench-demo bench-format bench-format-model clean
 
 help: ## Show this help
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 .venv/.package: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -43,6 +43,17 @@ format: setup ## Format the code
 
 bench-demo: setup ## The demo over three seeds, into benchmarks/results/
 	$(BIN)/python benchmarks/demo_seeds.py
+
+build/peers/.installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/pip install --quiet --no-deps --requirement benchmarks/requirements-peers.txt
+	@touch $@
+
+bench-format: setup build/peers/.installed ## The format against NNCodec and others, into benchmarks/results/
+	$(BIN)/python benchmarks/format.py
+
+bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
+	$(BIN)/python benchmarks/format_vgg16.py
 
 clean: ## Remove what the commands above have made
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
