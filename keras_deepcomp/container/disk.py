@@ -7,16 +7,17 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy.typing as npt
 
+from keras_deepcomp.container.archive import DEFAULT_MAX_BYTES, Archive, FileSource
 from keras_deepcomp.container.errors import FormatError
 from keras_deepcomp.container.info import FileInfo
-from keras_deepcomp.container.reading import DEFAULT_MAX_BYTES, inspect, load_with_info
-from keras_deepcomp.container.writing import save
+from keras_deepcomp.container.reading import describe_all, load_all
+from keras_deepcomp.container.writing import DEFAULT_EFFORT, Progress, write
 
 PathLike = str | os.PathLike[str]
 
@@ -25,6 +26,8 @@ def save_file(
     tensors: Mapping[str, npt.NDArray[Any]],
     path: PathLike,
     metadata: Mapping[str, str] | None = None,
+    effort: int = DEFAULT_EFFORT,
+    progress: Progress | None = None,
 ) -> int:
     """Write tensors to a `.kdc` file, which replaces an older file of that name at the end.
 
@@ -34,6 +37,9 @@ def save_file(
         tensors: Name -> array, as for `save`.
         path: Where to write.
         metadata: Key -> text, as for `save`.
+        effort: As for `save`.
+        progress: Called after each tensor with the bytes of the tensors done so far, and of all
+            tensors, in memory.
 
     Returns:
         The size of the file in bytes.
@@ -43,28 +49,62 @@ def save_file(
         ValueError: As for `save`.
         OSError: The file cannot be written, or `path` is a folder or a device.
     """
-    data = save(tensors, metadata)
-    _write_atomically(data, path)
-    return len(data)
+    with _replacing(path) as file:
+        return write(file, tensors, metadata, effort, progress)
 
 
-def load_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, npt.NDArray[Any]]:
+def open_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> Archive:
+    """Open a `.kdc` file, to read tensors one by one.
+
+    Only the directory and the metadata are read now. The checksum over all of the file is checked
+    by `Archive.check`; without it, each block is checked by its own when it is read.
+
+    Args:
+        path: The file.
+        max_bytes: The most memory, in bytes, that a tensor, or the metadata, may take.
+
+    Returns:
+        The open file; use it in a `with` statement, or close it.
+
+    Raises:
+        FormatError: As for `load`; the message names the file.
+        OSError: The file cannot be read.
+    """
+    file = open(path, "rb")
+    try:
+        with _naming(path):
+            return Archive(FileSource(file), max_bytes, file.close)
+    except BaseException:
+        file.close()
+        raise
+
+
+def load_file(
+    path: PathLike,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    names: Iterable[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, npt.NDArray[Any]]:
     """Return the tensors of a `.kdc` file on disk.
 
     Args:
         path: The file.
         max_bytes: The most memory, in bytes, that the tensors and the metadata together may
             take.
+        names: Which tensors; None for all of them. Of the others nothing is read.
+        progress: Called after each tensor with the bytes done so far, and of all, in memory.
 
     Returns:
         Name -> array, as for `load`.
 
     Raises:
         FormatError: As for `load`; the message names the file.
+        KeyError: There is no tensor of a name.
         ImportError: As for `load`.
         OSError: The file cannot be read.
     """
-    return load_file_with_info(path, max_bytes)[0]
+    with open_file(path, max_bytes) as archive, _naming(path):
+        return load_all(archive, max_bytes, names, progress)[0]
 
 
 def load_file_with_info(
@@ -84,13 +124,12 @@ def load_file_with_info(
         ImportError: As for `load`.
         OSError: The file cannot be read.
     """
-    data = Path(path).read_bytes()
-    with _naming(path):
-        return load_with_info(data, max_bytes)
+    with open_file(path, max_bytes) as archive, _naming(path):
+        return load_all(archive, max_bytes)
 
 
 def inspect_file(path: PathLike) -> FileInfo:
-    """Describe a `.kdc` file on disk without expanding its tensors.
+    """Describe a `.kdc` file on disk, as `inspect` does.
 
     Args:
         path: The file.
@@ -102,9 +141,8 @@ def inspect_file(path: PathLike) -> FileInfo:
         FormatError: As for `inspect`; the message names the file.
         OSError: The file cannot be read.
     """
-    data = Path(path).read_bytes()
-    with _naming(path):
-        return inspect(data)
+    with open_file(path) as archive, _naming(path):
+        return describe_all(archive)
 
 
 @contextlib.contextmanager
@@ -115,7 +153,9 @@ def _naming(path: PathLike) -> Iterator[None]:
         raise FormatError(f"{os.fspath(path)}: {error}") from None
 
 
-def _write_atomically(data: bytes, path: PathLike) -> None:
+@contextlib.contextmanager
+def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
+    """Give a new file, which takes the place of the one at `path` when nothing went wrong."""
     # Through a symbolic link the file is replaced, not the link, as with an ordinary open().
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
@@ -127,7 +167,7 @@ def _write_atomically(data: bytes, path: PathLike) -> None:
         with open(temporary, "xb") as file:
             if mode is not None:
                 os.chmod(temporary, mode)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)

@@ -1,153 +1,126 @@
-"""One tensor's bit patterns to bytes: as they are, or coded as in sections 2 to 4 of the paper.
-
-The way goes from patterns to runs of zeros and codebook symbols, from there to entries with
-bounded gaps, and from there to two Huffman streams.
-"""
+"""One tensor to blocks of bytes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.container import gaps as gap_lists
-from keras_deepcomp.container import huffman
+from keras_deepcomp.container import bands, fitting, search
+from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.dtypes import ElementType
-from keras_deepcomp.container.wire import CODED, MAX_CLUSTERS, RAW, bytes_of_bits, varint
+from keras_deepcomp.container.huffman import MAX_SYMBOLS
+from keras_deepcomp.container.model import Matrix, TensorModel
+from keras_deepcomp.container.search import Heads
 
-# Elements looked at at a time, so that a tensor that was never clustered is found out early.
-_BLOCK = 1 << 18
+# Elements looked at to choose low bits.
+_SAMPLE = 1 << 18
+_HEAD_BITS = 12
 
 _Patterns = npt.NDArray[Any]
-_Lengths = npt.NDArray[np.uint8]
 
 
-def encode(patterns: _Patterns, element: ElementType) -> bytes:
-    """Return the `payload` production of the format for one tensor.
+def encode(
+    patterns: _Patterns, element: ElementType, shape: tuple[int, ...], effort: int
+) -> list[bytes] | None:
+    """Return a tensor in coded form.
 
     Args:
-        patterns: The bit patterns, flat, of type `element.pattern`.
-        element: The element type.
+        patterns: The bit patterns, flat, of type `element.pattern`; not all are zero.
+        element: The element type, which must be codable.
+        shape: The tensor's shape.
+        effort: How much to try, 0 to 9.
 
     Returns:
-        The coding, the length, and the body: the coded form if it is smaller than the patterns
-        as they are, else the raw form.
+        The blocks, or None where the patterns as they are take less.
     """
-    coded = _encode_coded(patterns, element)
-    if coded is not None and len(coded) < patterns.nbytes:
-        return bytes([CODED]) + varint(len(coded)) + coded
-    return bytes([RAW]) + varint(patterns.nbytes) + patterns.tobytes()
-
-
-def _encode_coded(patterns: _Patterns, element: ElementType) -> bytes | None:
-    """Return the smallest coded body, or None where none can be smaller than the raw one."""
-    if not element.codable or patterns.size == 0:
+    heads = _heads(patterns, element)
+    if heads is None:
         return None
-    positions = np.flatnonzero(patterns)
-    if positions.size == 0:
-        # b = 0, no entries: the whole tensor is zero.
-        return bytes(3)
-    values = patterns[positions]
-    codebook = _distinct(values)
-    if codebook is None or codebook.nbytes >= patterns.nbytes:
-        return None
-    symbols = _symbols(values, codebook)
-    index_counts = np.bincount(symbols, minlength=codebook.size + 1)
-    runs = gap_lists.runs_of_zeros(positions)
+    model = search.best_model(patterns, element, shape, heads, search.Effort(effort))
+    blocks = _code(model, patterns, element, shape)
+    return blocks if sum(map(len, blocks)) < patterns.nbytes else None
 
-    best: _Plan | None = None
-    limit = patterns.nbytes
-    candidates = [
-        (_least_size(candidate, index_counts, codebook), candidate)
-        for candidate in gap_lists.count_gaps(runs)
+
+def _code(
+    model: TensorModel, patterns: _Patterns, element: ElementType, shape: tuple[int, ...]
+) -> list[bytes]:
+    """Return the blocks of a tensor under a model, which is completed here."""
+    matrix = Matrix.of(shape, model.transposed)
+    view = matrix.view(patterns)
+    pieces = [
+        (view[:, columns], model.column_scores[columns])
+        for columns in matrix.bands(bands.band_count(matrix))
     ]
-    # The most promising bound first; those that cannot win then need no Huffman code at all.
-    for least, candidate in sorted(candidates, key=lambda pair: (pair[0], pair[1].bits)):
-        if least > limit:
-            break
-        plan = _Plan.make(candidate, index_counts, codebook)
-        if plan.size < limit or (best and plan.size == limit and plan.bits < best.bits):
-            best, limit = plan, plan.size
-    if best is None:
-        return None
-    gaps, symbols = gap_lists.insert_fillers(runs, symbols, best.bits)
-    gap_stream = huffman.encode(gaps, best.gap_lengths) if best.bits else b""
-    return best.head + gap_stream + huffman.encode(symbols, best.index_lengths)
+    parts = fitting.complete(model, pieces, patterns.size)
+    blocks = []
+    writer = BitWriter()
+    model.write(writer, element)
+    for part in parts:
+        bands.write(model, part, writer)
+        blocks.append(writer.bits.tobytes())
+        writer = BitWriter()
+    return blocks
 
 
-def _distinct(values: _Patterns) -> _Patterns | None:
-    """Return the codebook of non-zero patterns, ascending, or None if there are too many."""
-    if values.itemsize <= 2:
-        return np.flatnonzero(np.bincount(values)).astype(values.dtype)
-    codebook = values[:0]
-    for start in range(0, values.size, _BLOCK):
-        codebook = np.union1d(codebook, values[start : start + _BLOCK])
-        if codebook.size > MAX_CLUSTERS:
+def _heads(patterns: _Patterns, element: ElementType) -> Heads | None:
+    """Return the zero bits, the low bits and the codebook of the heads, of all elements."""
+    union = int(np.bitwise_or.reduce(patterns))
+    zero_bits = (union & -union).bit_length() - 1
+    width = 8 * element.itemsize - zero_bits
+    codebook = _distinct(patterns >> _as(patterns, zero_bits))
+    if codebook is not None:
+        low_bits = 0
+        if codebook.size > 64 and 4 * codebook.size > patterns.size:
+            # Many values for so few elements: perhaps they are better cut in two.
+            low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=True)
+    else:
+        low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=False)
+    if low_bits:
+        codebook = _distinct(patterns >> _as(patterns, zero_bits + low_bits))
+    return None if codebook is None else Heads(zero_bits, low_bits, codebook.astype(np.uint64))
+
+
+def _as(patterns: _Patterns, value: int) -> Any:
+    return patterns.dtype.type(value)
+
+
+def _distinct(patterns: _Patterns) -> _Patterns | None:
+    """Return the distinct patterns, ascending, or None if they are too many for a codebook."""
+    if patterns.itemsize <= 2:
+        codebook = np.flatnonzero(np.bincount(patterns)).astype(patterns.dtype)
+        return codebook if codebook.size <= MAX_SYMBOLS else None
+    codebook = patterns[:0]
+    for start in range(0, patterns.size, _SAMPLE):
+        block = patterns[start : start + _SAMPLE]
+        if codebook.size:
+            # Sorting is slow, and most often there is nothing new.
+            places = np.minimum(np.searchsorted(codebook, block), codebook.size - 1)
+            block = block[codebook[places] != block]
+        codebook = np.union1d(codebook, block)
+        if codebook.size > MAX_SYMBOLS:
             return None
     return codebook
 
 
-def _symbols(values: _Patterns, codebook: _Patterns) -> npt.NDArray[np.integer[Any]]:
-    """Return the place of each value in the codebook, counted from 1."""
-    if values.itemsize <= 2:
-        table = np.zeros(int(codebook[-1]) + 1, np.uint16)
-        table[codebook] = np.arange(1, codebook.size + 1)
-        return table[values]
-    return np.searchsorted(codebook, values) + 1
-
-
-def _least_size(
-    candidate: gap_lists.GapCounts, index_counts: npt.NDArray[np.int64], codebook: _Patterns
-) -> int:
-    """Return a size in bytes that no body with this bound can fall below."""
-    bits = _entropy_bits(candidate.counts, 0) + _entropy_bits(index_counts, candidate.fillers)
-    # The slack covers the rounding of floats, so that the choice never depends on it.
-    return codebook.nbytes + int(bits / 8 * (1 - 1e-9))
-
-
-def _entropy_bits(counts: npt.NDArray[np.int64], more: int) -> float:
-    """Return the entropy in bits of a stream with these counts and `more` of one symbol more."""
-    used = np.append(counts[counts > 0], more) if more else counts[counts > 0]
-    return float((used * np.log2(used.sum() / used)).sum())
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A coded body under one bound, complete but for the streams."""
-
-    bits: int
-    gap_lengths: _Lengths
-    index_lengths: _Lengths
-    head: bytes
-    size: int
-
-    @classmethod
-    def make(
-        cls,
-        candidate: gap_lists.GapCounts,
-        index_counts: npt.NDArray[np.int64],
-        codebook: _Patterns,
-    ) -> _Plan:
-        nonzero = int(index_counts.sum())
-        with_fillers = index_counts.copy()
-        with_fillers[gap_lists.FILLER] = candidate.fillers
-        index_lengths = huffman.code_lengths(with_fillers)
-        index_bits = int(with_fillers @ index_lengths.astype(np.int64))
-        head = bytearray([candidate.bits])
-        head += varint(nonzero) + varint(candidate.fillers)
-        head += varint(codebook.size) + codebook.tobytes()
-        gap_lengths = np.zeros(0, np.uint8)
-        gap_bits = 0
-        if candidate.bits:
-            counts = np.trim_zeros(candidate.counts, "b")
-            gap_lengths = huffman.code_lengths(counts)
-            gap_bits = int(counts @ gap_lengths.astype(np.int64))
-            head += varint(gap_lengths.size) + huffman.pack_lengths(gap_lengths)
-        head += huffman.pack_lengths(index_lengths)
-        if candidate.bits:
-            head += varint(gap_bits)
-        head += varint(index_bits)
-        size = len(head) + bytes_of_bits(gap_bits) + bytes_of_bits(index_bits)
-        return cls(candidate.bits, gap_lengths, index_lengths, bytes(head), size)
+def _best_low_bits(patterns: _Patterns, zero_bits: int, width: int, with_zero: bool) -> int:
+    """Return how many low bits leave heads whose entropy and table pay."""
+    sample = patterns[:: max(1, patterns.size // _SAMPLE)]
+    values = sample[sample != 0] >> _as(patterns, zero_bits)
+    best, best_bits = width - 1, None
+    candidates = [*range(max(0, width - _HEAD_BITS), width)]
+    if with_zero and 0 not in candidates:
+        candidates.insert(0, 0)
+    for low_bits in candidates:
+        heads = values >> _as(patterns, low_bits)
+        counts = np.unique(heads, return_counts=True)[1].astype(np.int64)
+        head_bits = width - low_bits
+        # A codebook value takes about the bits between it and the next one.
+        table = counts.size * (6 + max(0, head_bits - int(counts.size).bit_length()))
+        bits = int(fitting.entropy_bits(counts)) + values.size * low_bits
+        # What stands for all is scaled up to all; the table is not.
+        bits = bits * patterns.size // sample.size + table
+        if best_bits is None or bits < best_bits:
+            best, best_bits = low_bits, bits
+    return best

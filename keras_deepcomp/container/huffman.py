@@ -1,188 +1,145 @@
-"""Canonical Huffman codes of bounded length (section 4 of the paper).
+"""Huffman codes (section 4 of the paper): from weights to lengths, from lengths to bits and back.
 
-A code is known by its code lengths alone: codes are given out in the order of (length, symbol),
-shortest first, each the next binary number. The lengths come from package-merge (Larmore and
-Hirschberg, 1990), which is optimal under the bound, and written out here so that the bytes of
-a file do not depend on the version of any library.
+A file holds no code lengths but weights, in one form or another, and both sides make the same code
+of them: Huffman's algorithm with ties broken in a fixed way, then canonical codes, which are given
+out in the order of (length, symbol), shortest first, each the next binary number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 from bitarray import bitarray
-from bitarray.util import canonical_decode, int2ba
+from bitarray.util import canonical_decode
 
+from keras_deepcomp.container.bits import BitReader, empty_bits
 from keras_deepcomp.container.errors import damaged
-from keras_deepcomp.container.wire import bytes_of_bits
 
-# Every alphabet of the format (at most 65,536 symbols) fits, and so does the decoder's own bound.
-MAX_LENGTH = 24
-# One code length in a file takes this many bits.
-_LENGTH_BITS = 5
-# Symbols turned into Python integers at a time, so that the memory for them stays small.
-_BLOCK = 1 << 18
+# The alphabets of the format. The weights keep every code well within the longest length.
+MAX_SYMBOLS = 4096
+MAX_LENGTH = 27
+# Symbols handled at a time, so that the arrays stay in the cache.
+_BLOCK = 1 << 16
+
+_Ints = npt.NDArray[np.integer]
+_Lengths = npt.NDArray[np.uint8]
 
 
-def code_lengths(counts: npt.NDArray[np.int64], limit: int = MAX_LENGTH) -> npt.NDArray[np.uint8]:
-    """Return the lengths of an optimal prefix code with no length above `limit`.
+def code_lengths(weights: _Ints) -> _Lengths:
+    """Return the lengths of the Huffman code for these weights.
+
+    Of the two trees of least weight the algorithm always takes single symbols before joined ones,
+    lower symbols before higher ones, and older joined ones before newer ones.
 
     Args:
-        counts: How often each symbol occurs, shape (symbols,), at least one above 0.
-        limit: The longest allowed code, in bits; 2**limit symbols must be enough.
+        weights: How likely each symbol is, in any unit, from 1 up, shape (symbols,), at least two.
 
     Returns:
-        The length of each symbol's code in bits, shape (symbols,); 0 for a symbol that never
-        occurs, 1 for a lone symbol.
+        The length of each symbol's code in bits, shape (symbols,).
     """
-    lengths = np.zeros(counts.size, np.uint8)
-    used = np.flatnonzero(counts)
-    if used.size == 1:
-        lengths[used] = 1
-        return lengths
-    order = used[np.argsort(counts[used], kind="stable")]
-    coins = counts[order]
-    # Level by level: pair up the sorted list of the level below, and merge the pairs with the
-    # coins. Both are sorted, so the cheapest m items of a level always hold its cheapest coins.
-    merged = coins
-    levels = [np.ones(coins.size, bool)]
-    for _ in range(min(limit, used.size - 1) - 1):
-        pairs = merged[: merged.size // 2 * 2].reshape(-1, 2).sum(axis=1)
-        both = np.concatenate((coins, pairs))
-        rank = np.argsort(both, kind="stable")
-        merged = both[rank]
-        levels.append(rank < coins.size)
-    # The answer is the cheapest 2n - 2 items of the top level: each time a coin is in the
-    # selection, opened up level by level, its symbol's code gets one bit longer.
-    take = 2 * used.size - 2
-    for is_coin in reversed(levels):
-        chosen = int(np.count_nonzero(is_coin[:take]))
-        lengths[order[:chosen]] += 1
-        take = 2 * (take - chosen)
+    count = weights.size
+    order = np.argsort(weights, kind="stable")
+    heap = weights[order].tolist()
+    parents = [0] * (2 * count - 1)
+    leaf, joined = 0, count
+    for new in range(count, 2 * count - 1):
+        total = 0
+        for _ in range(2):
+            if leaf < count and (joined >= new or heap[leaf] <= heap[joined]):
+                least, leaf = leaf, leaf + 1
+            else:
+                least, joined = joined, joined + 1
+            parents[least] = new
+            total += heap[least]
+        heap.append(total)
+    depths = [0] * (2 * count - 1)
+    for node in range(2 * count - 3, -1, -1):
+        depths[node] = depths[parents[node]] + 1
+    lengths = np.empty(count, np.uint8)
+    lengths[order] = depths[:count]
     return lengths
 
 
-def check_lengths(lengths: npt.NDArray[np.uint8], what: str) -> None:
-    """Check that code lengths from a file make a complete prefix code, or a lone symbol's.
-
-    A complete code has no bit string that stands for nothing, so a decoder cannot get lost.
-    """
-    per_length = np.bincount(lengths, minlength=MAX_LENGTH + 1).tolist()
-    if len(per_length) > MAX_LENGTH + 1:
-        raise damaged(f"{what} has a code longer than {MAX_LENGTH} bits")
-    symbols = sum(per_length[1:])
-    if symbols == 1 and per_length[1] == 1:
-        return
-    filled = sum(
-        count << (MAX_LENGTH - length) for length, count in enumerate(per_length) if length
-    )
-    if filled != 1 << MAX_LENGTH:
-        raise damaged(f"the code lengths of {what} do not make a complete prefix code")
+def canonical_order(lengths: _Lengths) -> npt.NDArray[np.intp]:
+    """Return the symbols in the order of (length, symbol)."""
+    return np.argsort(lengths, kind="stable")
 
 
-def pack_lengths(lengths: npt.NDArray[np.uint8]) -> bytes:
-    """Return code lengths as five bits each, most significant first, zero padded to a byte."""
-    bits = np.unpackbits(lengths[:, np.newaxis], axis=1)[:, -_LENGTH_BITS:]
-    return np.packbits(bits).tobytes()
-
-
-def packed_size(symbols: int) -> int:
-    """Return how many bytes `pack_lengths` makes of this many code lengths."""
-    return bytes_of_bits(symbols * _LENGTH_BITS)
-
-
-def unpack_lengths(packed: memoryview, symbols: int, what: str) -> npt.NDArray[np.uint8]:
-    """Return the code lengths that `pack_lengths` packed, and check the padding."""
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8))
-    if bits[symbols * _LENGTH_BITS :].any():
-        raise damaged(f"the padding after the code lengths of {what} is not zero")
-    fields = bits[: symbols * _LENGTH_BITS].reshape(symbols, _LENGTH_BITS)
-    return np.packbits(fields, axis=1)[:, 0] >> np.uint8(8 - _LENGTH_BITS)
-
-
-def canonical_order(lengths: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Return the symbols that have a code, in the order of (length, symbol)."""
-    used = np.flatnonzero(lengths)
-    return used[np.argsort(lengths[used], kind="stable")]
-
-
-def canonical_codes(lengths: npt.NDArray[np.uint8]) -> dict[int, bitarray]:
-    """Return the canonical code of each symbol that has one.
-
-    Args:
-        lengths: The length of each symbol's code in bits, shape (symbols,), 0 for none.
-
-    Returns:
-        Symbol -> code, in the order of the codes.
-    """
-    codes = {}
+def canonical_codes(lengths: _Lengths) -> npt.NDArray[np.uint64]:
+    """Return the canonical code of each symbol as an integer, shape (symbols,)."""
+    codes = np.empty(lengths.size, np.uint64)
     code, previous = -1, 0
     order = canonical_order(lengths)
     for symbol, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         code = (code + 1) << (length - previous)
         previous = length
-        codes[symbol] = int2ba(code, length, endian="big")
+        codes[symbol] = code
     return codes
 
 
-def encode(symbols: npt.NDArray[np.integer], lengths: npt.NDArray[np.uint8]) -> bytes:
-    """Return the codes of the symbols one after the other, zero padded to a byte.
+def encode(symbols: _Ints, lengths: _Lengths) -> bitarray:
+    """Return the codes of the symbols one after the other.
 
     Args:
-        symbols: The symbols, shape (entries,), each with a code.
+        symbols: The symbols, shape (count,).
         lengths: The length of each symbol's code in bits, shape (alphabet,).
 
     Returns:
-        The bits, most significant first within each byte.
+        The bits.
     """
     codes = canonical_codes(lengths)
-    bits = bitarray(endian="big")
+    bits = empty_bits()
     for start in range(0, symbols.size, _BLOCK):
-        bits.encode(codes, symbols[start : start + _BLOCK].tolist())
-    return bits.tobytes()
+        block = symbols[start : start + _BLOCK]
+        bits += _concatenate(codes[block], lengths[block])
+    return bits
 
 
-class Decoder:
-    """Reads the symbols of one stream, a block at a time.
+def _concatenate(codes: npt.NDArray[np.uint64], lengths: _Lengths) -> bitarray:
+    """Return codes of at most 32 bits one after the other, by way of 64-bit words."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    starts = ends - lengths
+    words = starts >> 6
+    # How far a code is from the end of its word; below zero, it goes on in the next one.
+    room = 64 - (starts & 63) - lengths
+    inside = (codes << np.maximum(room, 0).astype(np.uint64)) >> np.maximum(-room, 0).astype(
+        np.uint64
+    )
+    first = np.flatnonzero(np.diff(words, prepend=-1))
+    packed = np.zeros(int(words[-1]) + 2, np.uint64)
+    packed[words[first]] = np.bitwise_or.reduceat(inside, first)
+    over = np.flatnonzero(room < 0)
+    packed[words[over] + 1] |= codes[over] << (64 + room[over]).astype(np.uint64)
+    bits = bitarray(endian="big")
+    bits.frombytes(packed.astype(">u8").tobytes())
+    del bits[int(ends[-1]) :]
+    return bits
+
+
+def decode(reader: BitReader, count: int, lengths: _Lengths) -> npt.NDArray[np.uint16]:
+    """Read symbols from bits.
 
     Args:
-        stream: The bytes that `encode` made.
-        bits: How many bits of them count; the rest is padding of less than a byte.
-        lengths: The code lengths, already checked.
-        what: What the stream is, for error messages.
+        reader: The cursor, at the first code.
+        count: How many symbols to read.
+        lengths: The length of each symbol's code in bits, as `code_lengths` gives them.
+
+    Returns:
+        The symbols, shape (count,).
+
+    Raises:
+        FormatError: The bits end before the last symbol.
     """
-
-    def __init__(
-        self, stream: memoryview, bits: int, lengths: npt.NDArray[np.uint8], what: str
-    ) -> None:
-        self._what = what
-        whole = bitarray(buffer=stream, endian="big")
-        if whole[bits:].any():
-            raise damaged(f"the padding after {what} is not zero")
-        codes = whole[:bits]
-        order = canonical_order(lengths)
-        if order.size == 1 and codes.any():
-            # The one incomplete code: a lone symbol is 0, and nothing is 1.
-            raise damaged(f"{what} has a code that stands for nothing")
-        per_length = np.bincount(lengths[order]).tolist()
-        self._symbols: Iterator[int] = canonical_decode(codes, per_length, order.tolist())
-
-    def read(self, count: int) -> npt.NDArray[np.int32]:
-        """Return the next `count` symbols, shape (count,)."""
-        try:
-            return np.fromiter(self._symbols, np.int32, count)
-        except ValueError:
-            # Raised for codes cut off by the end of the stream, and for too few codes. The code
-            # is complete, so nothing else can go wrong.
-            raise damaged(f"{self._what} ends before its last entry") from None
-
-    def finish(self) -> None:
-        """Check that the stream holds nothing after the symbols already read."""
-        try:
-            left = next(self._symbols, None) is not None
-        except ValueError:
-            left = True
-        if left:
-            raise damaged(f"{self._what} goes on after its last entry")
+    longest = int(lengths.max())
+    # Each code has at least one bit; checked before memory is taken.
+    if count > reader.remaining:
+        raise damaged(f"{reader.what} ends before its last code")
+    bits = reader.ahead(count * longest)
+    order = canonical_order(lengths)
+    symbols = canonical_decode(bits, np.bincount(lengths).tolist(), order.tolist())
+    try:
+        decoded = np.fromiter(symbols, np.uint16, count)
+    except ValueError:
+        raise damaged(f"{reader.what} ends before its last code") from None
+    reader.position += int(lengths[decoded].sum(dtype=np.int64))
+    return decoded

@@ -1,17 +1,13 @@
-"""The fixed parts of the format, and varints and strings, its smallest pieces."""
+"""The constants of the format, and varints and strings, its smallest pieces."""
 
 from __future__ import annotations
 
 from keras_deepcomp.container.errors import damaged
 
 MAGIC = b"\x89KDC"
-VERSION = 0
+VERSION = 1
 CHECKSUM_BYTES = 4
 MAX_RANK = 32
-# The two codings of a payload.
-RAW = 0
-CODED = 1
-MAX_CLUSTERS = 65_535
 # A few bytes can stand for a very long text, and text is always expanded.
 MAX_METADATA_BYTES = 64 << 20
 MAX_STRING_BYTES = 65_535

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.container import encoding
-from keras_deepcomp.container.dtypes import BY_NAME, TEXT, ElementType, element_type, patterns_of
-from keras_deepcomp.container.wire import (
-    CHECKSUM_BYTES,
-    MAGIC,
-    MAX_METADATA_BYTES,
-    MAX_RANK,
-    VERSION,
-    string,
-    utf8,
-    varint,
-)
+from keras_deepcomp.container import blocks, encoding, frame, text
+from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
+from keras_deepcomp.container.dtypes import BY_NAME, ElementType, element_type, patterns_of
+from keras_deepcomp.container.wire import MAX_RANK, string
+
+DEFAULT_EFFORT = 5
+MAX_EFFORT = 9
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the tensors done so far, and of all tensors, in memory."""
 
 
 def save(
-    tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
+    tensors: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+    effort: int = DEFAULT_EFFORT,
 ) -> bytes:
     """Return the bytes of a `.kdc` file, which depend on nothing but the arguments.
 
@@ -37,6 +38,7 @@ def save(
             and bfloat16, float8, int4, uint4, int2 and uint2 of ml_dtypes. Numpy scalars count
             as arrays of shape ().
         metadata: Key -> text, such as the configuration of a model.
+        effort: How long to search for a smaller file, 0 (no search) to 9.
 
     Returns:
         The file's bytes. Tensors and metadata keep the order of the mappings.
@@ -45,49 +47,87 @@ def save(
         TypeError: A tensor is not an array, or its type is none of these, or a name, a key or
             a text is not a str.
         ValueError: A name or key is empty, longer than 65,535 UTF-8 bytes or has a lone
-            surrogate, the texts together have more than 64 MiB, or a tensor has more than 32
-            dimensions.
+            surrogate, the texts together have more than 64 MiB, a tensor has more than 32
+            dimensions, or there is no such effort.
     """
+    stream = io.BytesIO()
+    write(stream, tensors, metadata, effort)
+    return stream.getvalue()
+
+
+def write(
+    stream: IO[bytes],
+    tensors: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str] | None,
+    effort: int,
+    progress: Progress | None = None,
+) -> int:
+    """Write the bytes that `save` returns, tensor by tensor, and return how many they are."""
     metadata = {} if metadata is None else metadata
     for mapping, what in ((tensors, "tensors"), (metadata, "metadata")):
         if not isinstance(mapping, Mapping):
             raise TypeError(f"{what} must be a mapping, got {type(mapping).__name__}.")
-    decoded_bytes = 0
-    parts = [varint(len(metadata))]
-    for key, text in metadata.items():
-        encoded = _encode_text(key, text)
-        patterns = np.frombuffer(encoded, np.uint8)
-        decoded_bytes += len(encoded)
-        parts += [string(key, "metadata key"), varint(len(encoded))]
-        parts.append(encoding.encode(patterns, TEXT))
-    if decoded_bytes > MAX_METADATA_BYTES:
-        raise ValueError(
-            f"The metadata has {decoded_bytes:,} bytes of text, at most {MAX_METADATA_BYTES:,}. "
-            "Store the rest as uint8 tensors."
-        )
-    parts.append(varint(len(tensors)))
-    for name, value in tensors.items():
-        parts.append(string(name, "tensor name"))
-        array, element = _check_tensor(name, value)
-        decoded_bytes += array.size * element.itemsize
-        parts.append(bytes([element.code, array.ndim]))
-        parts += [varint(dimension) for dimension in array.shape]
-        parts.append(encoding.encode(patterns_of(array, element), element))
-    parts.insert(0, MAGIC + bytes([VERSION]) + varint(decoded_bytes))
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    parts.append(checksum.to_bytes(CHECKSUM_BYTES, "little"))
-    return b"".join(parts)
+    if effort not in range(MAX_EFFORT + 1):
+        raise ValueError(f"effort must be from 0 to {MAX_EFFORT}, got {effort!r}.")
+    # Whatever is wrong with the arguments is found before anything is coded.
+    described = frame.metadata_bytes(metadata)
+    checked = {name: _check_tensor(name, value) for name, value in tensors.items()}
+    total = sum(array.nbytes for array, _ in checked.values())
+
+    out = _Output(stream)
+    out.write(frame.HEAD)
+    records, done = [], 0
+    for name, (array, element) in checked.items():
+        lengths = []
+        coding, contents = _blocks(array, element, effort)
+        for content in contents:
+            out.write(content)
+            out.write(blocks.checksum(content))
+            lengths.append(len(content))
+        records.append(Record(name, element, array.shape, coding, tuple(lengths)))
+        done += array.nbytes
+        if progress is not None:
+            progress(done, total)
+    compressed = text.compress(described) if described else b""
+    if compressed:
+        out.write(compressed)
+        out.write(blocks.checksum(compressed))
+    index = frame.directory_bytes(len(described), len(compressed), records)
+    out.write(index)
+    out.write(frame.trailer(index, out.checksum))
+    return out.size
 
 
-def _encode_text(key: str, text: str) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"The metadata value of {key!r} must be a str, got {type(text).__name__}.")
-    return utf8(text, f"The metadata value of {key!r}")
+class _Output:
+    """A stream that keeps the checksum and the number of its bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.checksum = 0
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._stream.write(data)
+        self.checksum = zlib.crc32(data, self.checksum)
+        self.size += len(data)
+
+
+def _blocks(
+    array: npt.NDArray[Any], element: ElementType, effort: int
+) -> tuple[int, Iterator[bytes | memoryview]]:
+    patterns = patterns_of(array, element)
+    if not patterns.any():
+        return ZERO, iter(())
+    coded = encoding.encode(patterns, element, array.shape, effort) if element.codable else None
+    if coded is not None:
+        return CODED, iter(coded)
+    view = memoryview(patterns.view(np.uint8))
+    starts = range(0, len(view), blocks.RAW_BYTES)
+    return RAW, (view[start : start + blocks.RAW_BYTES] for start in starts)
 
 
 def _check_tensor(name: str, value: object) -> tuple[npt.NDArray[Any], ElementType]:
+    string(name, "tensor name")
     if not isinstance(value, np.ndarray | np.generic) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"Tensor {name!r} must be a numpy array, got {type(value).__name__}. "

@@ -1,0 +1,226 @@
+"""A `.kdc` file that is open: its tensors are decoded when they are asked for."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+import numpy.typing as npt
+
+from keras_deepcomp.container import decoding, frame
+from keras_deepcomp.container.dtypes import empty_array, to_native
+from keras_deepcomp.container.errors import FormatError
+from keras_deepcomp.container.info import FileInfo, TensorInfo
+from keras_deepcomp.container.version0 import reading as version0
+
+DEFAULT_MAX_BYTES = 4 << 30
+
+BytesLike = bytes | bytearray | memoryview
+
+
+class MemorySource:
+    """Bytes in memory."""
+
+    def __init__(self, data: BytesLike) -> None:
+        view = memoryview(data)
+        # `cast` refuses views without elements.
+        self._view = view.cast("B") if view.nbytes else memoryview(b"")
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return len(self._view)
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Return `length` bytes from `start`."""
+        return self._view[start : start + length]
+
+
+class FileSource:
+    """An open file. Threads may read it side by side."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self.size = file.seek(0, os.SEEK_END)
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Return `length` bytes from `start`."""
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(length)
+        if len(data) < length:
+            raise FormatError("The file was cut off while it was read. Open it again.")
+        return memoryview(data)
+
+
+class Archive:
+    """The tensors of a `.kdc` file by name, as arrays that are decoded when they are asked for.
+
+    Iterating gives the names in the order of saving. As a context manager it closes the file.
+
+    Example:
+        with open_file("model.kdc") as file:
+            for name in file:
+                print(name, file.dtype(name), file.shape(name), file[name].mean())
+
+    Args:
+        source: The file's bytes.
+        max_bytes: The most memory, in bytes, that a tensor, or the metadata, may take.
+        close: What closes the file.
+
+    Attributes:
+        version: The format version.
+        file_bytes: Bytes of the file.
+        decoded_bytes: Bytes of all tensors and the metadata in memory.
+        metadata: The metadata, key -> text.
+
+    Raises:
+        FormatError: The file is not a `.kdc` file or damaged; see `load`. Blocks are checked
+            when they are read.
+    """
+
+    def __init__(
+        self, source: frame.Source, max_bytes: int, close: Callable[[], None] = lambda: None
+    ) -> None:
+        self._source = source
+        self._max_bytes = max_bytes
+        self._close = close
+        self.version = frame.version(source)
+        self.file_bytes = source.size
+        if self.version == 0:
+            self._open_version0()
+            return
+        self._frame = frame.read(source)
+        self._numbers = {record.name: n for n, record in enumerate(self._frame.records)}
+        self.decoded_bytes = self._frame.decoded_bytes
+        check_size(self._frame.metadata_size, max_bytes, "The metadata")
+        self.metadata = self._frame.read_metadata(source)
+
+    def _open_version0(self) -> None:
+        """Decode all of an old file; what it holds is not to be had in pieces."""
+        data = self._source.read(0, self._source.size)
+        self._old_tensors, self._old_info = version0.load_with_info(data, self._max_bytes)
+        self._numbers = {name: number for number, name in enumerate(self._old_tensors)}
+        self.decoded_bytes = self._old_info.decoded_bytes
+        self.metadata = self._old_info.metadata
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def keys(self) -> list[str]:
+        """Return the names, in the order of saving."""
+        return list(self._numbers)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape; nothing is decoded for it."""
+        if self.version == 0:
+            return self._old_info.tensors[self._number(name)].shape
+        return self._frame.records[self._number(name)].shape
+
+    def dtype(self, name: str) -> str:
+        """Return the name of a tensor's type, such as "float32"; nothing is decoded for it."""
+        if self.version == 0:
+            return self._old_info.tensors[self._number(name)].dtype
+        return self._frame.records[self._number(name)].element.name
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """Return a tensor, as `load` returns it.
+
+        Raises:
+            KeyError: There is no such tensor.
+            FormatError: The tensor is damaged, or needs more than `max_bytes`.
+            ImportError: The tensor's type comes from ml_dtypes, which is not installed or too old.
+        """
+        return self.read(name)[0]
+
+    def read(self, name: str) -> tuple[npt.NDArray[Any], TensorInfo]:
+        """Return a tensor and its description."""
+        number = self._number(name)
+        if self.version == 0:
+            return self._old_tensors[name], self._old_info.tensors[number]
+        record = self._frame.records[number]
+        check_size(record.decoded_bytes, self._max_bytes, f"The tensor {name!r}")
+        array, patterns = empty_array(record.shape, record.element)
+        info = decoding.decode(record, self._frame.read_blocks(self._source, number), patterns)
+        to_native(patterns, record.element)
+        return array, info
+
+    def describe(self, name: str) -> TensorInfo:
+        """Return a tensor's description; it is decoded, but never as a whole in memory."""
+        number = self._number(name)
+        if self.version == 0:
+            return self._old_info.tensors[number]
+        record = self._frame.records[number]
+        return decoding.decode(record, self._frame.read_blocks(self._source, number), None)
+
+    def info(self, tensors: Iterable[TensorInfo]) -> FileInfo:
+        """Return the description of the file, given those of all its tensors."""
+        if self.version == 0:
+            return self._old_info
+        stored = sum(record.stored_bytes for record in self._frame.records)
+        metadata = self._frame.stored_metadata_bytes
+        return FileInfo(
+            version=self.version,
+            file_bytes=self.file_bytes,
+            decoded_bytes=self.decoded_bytes,
+            header_bytes=self.file_bytes - stored - metadata,
+            metadata=self.metadata,
+            metadata_bytes=metadata,
+            tensors=tuple(tensors),
+        )
+
+    def check(self) -> None:
+        """Check the checksum over all bytes of the file.
+
+        Raises:
+            FormatError: It is wrong.
+        """
+        if self.version > 0:
+            frame.check_file(self._source)
+
+    def damaged(self) -> list[tuple[str, FormatError]]:
+        """Return the tensors that cannot be decoded, each with what is wrong with it."""
+        found = []
+        for name in self:
+            try:
+                self.describe(name)
+            except FormatError as error:
+                found.append((name, error))
+        return found
+
+    def _number(self, name: str) -> int:
+        try:
+            return self._numbers[name]
+        except KeyError:
+            near = difflib.get_close_matches(str(name), self._numbers, 3)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise KeyError(f"The file has no tensor {name!r}.{hint}") from None
+
+
+def check_size(size: int, max_bytes: int, what: str) -> None:
+    """Refuse what needs more memory than is allowed."""
+    if size > max_bytes:
+        raise FormatError(
+            f"{what} holds {size:,} bytes when decoded, and max_bytes allows {max_bytes:,}. If "
+            f"you trust the file, pass max_bytes={size} or more."
+        )

@@ -1,0 +1,410 @@
+"""The elements of a band of a matrix's columns as sequences, and back.
+
+A band is coded on its own: nothing in it depends on other bands, so bands bound the memory that
+coding takes, and can be coded side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_deepcomp.container import runs, symbols
+from keras_deepcomp.container.bits import BitReader, BitWriter
+from keras_deepcomp.container.errors import damaged
+from keras_deepcomp.container.grid import WIDE, Dealer, Grid
+from keras_deepcomp.container.model import SIGN_CLASSES, Matrix, TensorModel
+from keras_deepcomp.container.scores import CLASSES, FixedClasses, Lines, Scores
+
+MAX_ELEMENTS = 1 << 20
+"""No band of more than one column has more elements."""
+
+_Ints = npt.NDArray[np.int64]
+_Patterns = npt.NDArray[Any]
+
+
+def band_count(matrix: Matrix) -> int:
+    """Return into how many bands a matrix is cut."""
+    per_band = max(1, MAX_ELEMENTS // matrix.rows)
+    return -(-matrix.columns // per_band)
+
+
+@dataclass
+class BitSequence:
+    """A sequence of bits by the places of its ones, ascending, and its length."""
+
+    ones: _Ints
+    length: int
+
+
+@dataclass
+class Sequences:
+    """All that a band's bits say, apart from how they say it.
+
+    Attributes:
+        filled: For each class, which of its elements are not zero; empty if not sparse.
+        wrong_signs: For each number of votes, where the sign is not the predicted one.
+        indices: For each group and each half of the codebook, the indices.
+        low: The low bits of each value, shape (values,).
+    """
+
+    filled: list[BitSequence] = field(default_factory=list)
+    wrong_signs: list[BitSequence] = field(default_factory=list)
+    indices: list[list[_Ints]] = field(default_factory=list)
+    low: _Patterns | None = None
+
+
+@dataclass(frozen=True)
+class _Values:
+    """The elements of a band that have a value, in coding order.
+
+    Attributes:
+        elements: Their flat indices in the band.
+        classes: Their classes, or None where all are in one group.
+        rows: Their rows in the matrix; only with a grid.
+        columns: Their live column numbers; only with a grid.
+    """
+
+    elements: _Ints
+    classes: npt.NDArray[np.integer] | None
+    rows: _Ints | None = None
+    columns: _Ints | None = None
+
+
+def split(
+    model: TensorModel,
+    band: _Patterns,
+    column_scores: Scores,
+    classes: int = CLASSES,
+    sign_classes: int = SIGN_CLASSES,
+) -> Sequences:
+    """Return the sequences of a band.
+
+    Args:
+        model: The model; its likelihoods and codes are not needed yet.
+        band: The patterns, shape (rows, columns).
+        column_scores: The scores of the band's columns.
+        classes: The number of classes of elements.
+        sign_classes: The number of classes of signs.
+
+    Returns:
+        The sequences.
+    """
+    sequences = Sequences()
+    flat = np.ascontiguousarray(band).reshape(-1)
+    lines = Lines.of(model.row_scores, column_scores)
+    if not model.sparse:
+        values = _Values(np.arange(flat.size), _dense_classes(model, lines))
+    elif model.grid is None:
+        values = _split_fixed(sequences, flat, lines, classes)
+    else:
+        values = _split_grid(sequences, flat, lines, model.grid, classes)
+    patterns = flat[values.elements].astype(np.uint64) >> np.uint64(model.zero_bits)
+    if model.low_bits:
+        sequences.low = patterns & np.uint64((1 << model.low_bits) - 1)
+        patterns >>= np.uint64(model.low_bits)
+    indices = np.searchsorted(model.codebook, patterns)
+    lower = model.lower_half
+    is_upper = indices >= lower
+    if model.sign_neighbourhood is not None and model.grid is not None:
+        _split_signs(sequences, values, is_upper, lines, model, sign_classes)
+    groups = _groups(model, values)
+    for group in range(len(model.cuts) + 1):
+        inside = slice(None) if groups is None else groups == group
+        own, upper = indices[inside], is_upper[inside]
+        if model.sign_neighbourhood is None:
+            sequences.indices.append([own])
+        else:
+            sequences.indices.append([own[~upper], own[upper] - lower])
+    return sequences
+
+
+def _dense_classes(model: TensorModel, lines: Lines) -> npt.NDArray[np.integer] | None:
+    if not model.cuts:
+        return None
+    sums = lines.row_scores[:, np.newaxis] + lines.column_scores
+    return np.minimum(sums, model.classes - 1).reshape(-1)
+
+
+def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | None:
+    if not model.cuts:
+        return None
+    assert values.classes is not None
+    return np.searchsorted(np.array(model.cuts), values.classes, side="right")
+
+
+def _split_fixed(sequences: Sequences, flat: _Patterns, lines: Lines, classes: int) -> _Values:
+    fixed = FixedClasses(lines, classes)
+    elements = np.flatnonzero(flat)
+    rows, columns = np.divmod(elements, lines.width)
+    numbers = lines.numbers(rows, columns)
+    for ones, total in zip(fixed.sequences(*numbers), fixed.totals.tolist(), strict=True):
+        sequences.filled.append(BitSequence(ones, total))
+    return _Values(elements, fixed.classes_at(*numbers))
+
+
+def _split_grid(
+    sequences: Sequences, flat: _Patterns, lines: Lines, grid: Grid, classes: int
+) -> _Values:
+    rows = _in_steps(grid, lines)
+    filled = flat.reshape(-1, lines.width)[:, lines.columns] != 0
+    with_border = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    with_border[:-1] = filled
+    votes = grid.votes(with_border, rows, WIDE)
+    sums = _row_scores(grid, lines)[rows, np.newaxis] + votes + lines.column_scores
+    class_of = np.minimum(sums, classes - 1).reshape(-1)
+    is_filled = filled[rows].reshape(-1)
+    for number in range(classes):
+        inside = np.flatnonzero(class_of == number)
+        sequences.filled.append(BitSequence(np.flatnonzero(is_filled[inside]), inside.size))
+    places = np.flatnonzero(is_filled)
+    return _grid_values(lines, rows, places, class_of[places])
+
+
+def _in_steps(grid: Grid, lines: Lines) -> _Ints:
+    """Return the live rows in coding order."""
+    return lines.rows[np.argsort(grid.step_of_row[lines.rows], kind="stable")]
+
+
+def _row_scores(grid: Grid, lines: Lines) -> Scores:
+    """Return the scores by row of the matrix; those of dead rows do not matter."""
+    by_row = np.zeros(grid.rows, np.int8)
+    by_row[lines.rows] = lines.row_scores
+    return by_row
+
+
+def _grid_values(
+    lines: Lines, rows: _Ints, places: _Ints, classes: npt.NDArray[np.integer]
+) -> _Values:
+    at, columns = np.divmod(places, max(lines.columns.size, 1))
+    own = rows[at]
+    return _Values(own * lines.width + lines.columns[columns], classes, own, columns)
+
+
+def _split_signs(
+    sequences: Sequences,
+    values: _Values,
+    is_upper: npt.NDArray[np.bool_],
+    lines: Lines,
+    model: TensorModel,
+    classes: int,
+) -> None:
+    grid, neighbourhood = model.grid, model.sign_neighbourhood
+    assert grid is not None and neighbourhood is not None
+    assert values.rows is not None and values.columns is not None
+    signs = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    signs[values.rows, values.columns] = np.where(is_upper, -1, 1)
+    votes = grid.votes_at(signs, values.rows, values.columns, neighbourhood)
+    wrong = is_upper != (votes < 0)
+    strength = np.minimum(np.abs(votes), classes - 1)
+    for number in range(classes):
+        inside = wrong[strength == number]
+        sequences.wrong_signs.append(BitSequence(np.flatnonzero(inside), inside.size))
+
+
+def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
+    """Write the sequences of a band in the codes of a complete model."""
+    for group, likelihoods in (
+        (sequences.filled, model.likelihoods),
+        (sequences.wrong_signs, model.sign_likelihoods),
+    ):
+        for sequence, likelihood in zip(group, likelihoods, strict=True):
+            runs.encode(sequence.ones, sequence.length, likelihood, writer)
+    for indices, codes in zip(sequences.indices, model.codes, strict=True):
+        for half, code in zip(indices, codes, strict=True):
+            if code is not None:
+                symbols.encode(half, code, writer)
+    if sequences.low is not None:
+        _write_low(sequences.low, model.low_bits, writer)
+
+
+def _write_low(low: _Patterns, width: int, writer: BitWriter) -> None:
+    """Write the bits that do not fill a byte plane by plane, then byte by byte, from the top."""
+    for bit in range(width - 1, width // 8 * 8 - 1, -1):
+        writer.append((low >> np.uint64(bit)) & np.uint64(1))
+    for byte in range(width // 8 - 1, -1, -1):
+        writer.append_bytes((low >> np.uint64(8 * byte)).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bits by what they say; how many elements have a value, and how many are not zero."""
+
+    places: int = 0
+    signs: int = 0
+    indices: int = 0
+    low: int = 0
+    values: int = 0
+    nonzero: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.places + other.places,
+            self.signs + other.signs,
+            self.indices + other.indices,
+            self.low + other.low,
+            self.values + other.values,
+            self.nonzero + other.nonzero,
+        )
+
+
+def read(model: TensorModel, reader: BitReader, band: _Patterns, column_scores: Scores) -> Cost:
+    """Read a band.
+
+    Args:
+        model: The model.
+        reader: The cursor, at the band.
+        band: Where to write the patterns, shape (rows, columns), all zero.
+        column_scores: The scores of the band's columns.
+
+    Returns:
+        What the band costs.
+
+    Raises:
+        FormatError: The bits break a rule of the format.
+    """
+    lines = Lines.of(model.row_scores, column_scores)
+    start = reader.position
+    values = _read_places(model, reader, lines, band.shape)
+    after_places = reader.position
+    count = values.elements.size
+    is_upper = None
+    if model.sign_neighbourhood is not None:
+        is_upper = _read_signs(model, reader, lines, values)
+    after_signs = reader.position
+    indices = _read_indices(model, reader, values, is_upper)
+    after_indices = reader.position
+    patterns = model.codebook[indices]
+    if model.low_bits:
+        patterns = (patterns << np.uint64(model.low_bits)) | _read_low(
+            reader, count, model.low_bits
+        )
+    patterns <<= np.uint64(model.zero_bits)
+    if model.sparse and model.low_bits and not patterns.all():
+        raise damaged(f"{reader.what} has a zero among its other values")
+    rows, columns = np.divmod(values.elements, lines.width)
+    band[rows, columns] = patterns
+    return Cost(
+        after_places - start,
+        after_signs - after_places,
+        after_indices - after_signs,
+        reader.position - after_indices,
+        count,
+        count if model.sparse else int(np.count_nonzero(patterns)),
+    )
+
+
+def _read_places(
+    model: TensorModel, reader: BitReader, lines: Lines, shape: tuple[int, ...]
+) -> _Values:
+    size = shape[0] * shape[1]
+    if not model.sparse:
+        return _Values(np.arange(size), _dense_classes(model, lines))
+    most = lines.rows.size * lines.columns.size
+    rare = [runs.decode(reader, most, likelihood) for likelihood in model.likelihoods]
+    if model.grid is not None:
+        return _place_grid(model, reader, lines, rare)
+    fixed = FixedClasses(lines, model.classes)
+    is_filled = np.zeros(size, bool)
+    for number, (places, likelihood) in enumerate(zip(rare, model.likelihoods, strict=True)):
+        total = int(fixed.totals[number])
+        if places.size and places[-1] >= total:
+            raise damaged(f"{reader.what} has an entry past its last element")
+        if likelihood.inverted:
+            places = runs.others(places, total)
+        is_filled[fixed.elements(number, places)] = True
+    elements = np.flatnonzero(is_filled)
+    if not model.cuts:
+        return _Values(elements, None)
+    numbers = lines.numbers(*np.divmod(elements, lines.width))
+    return _Values(elements, fixed.classes_at(*numbers))
+
+
+def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[_Ints]) -> _Values:
+    grid = model.grid
+    assert grid is not None
+    inverted = [likelihood.inverted for likelihood in model.likelihoods]
+    dealer = Dealer(rare, inverted, reader.what)
+    rows = _in_steps(grid, lines)
+    row_scores = _row_scores(grid, lines)[rows]
+    filled = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    class_of = np.empty((rows.size, lines.columns.size), np.int8)
+    ends = np.flatnonzero(np.diff(grid.step_of_row[rows], append=-1)) + 1
+    start = 0
+    for end in ends.tolist():
+        own = rows[start:end]
+        sums = grid.votes(filled, own, WIDE) + row_scores[start:end, np.newaxis]
+        sums += lines.column_scores
+        classes = np.minimum(sums, model.classes - 1)
+        class_of[start:end] = classes
+        filled[own] = dealer.deal(classes.reshape(-1)).reshape(classes.shape)
+        start = end
+    dealer.finish()
+    places = np.flatnonzero(filled[rows])
+    return _grid_values(lines, rows, places, class_of.reshape(-1)[places])
+
+
+def _read_signs(
+    model: TensorModel, reader: BitReader, lines: Lines, values: _Values
+) -> npt.NDArray[np.bool_]:
+    grid, neighbourhood = model.grid, model.sign_neighbourhood
+    assert grid is not None and neighbourhood is not None
+    assert values.rows is not None and values.columns is not None
+    count = values.elements.size
+    rare = [runs.decode(reader, count, likelihood) for likelihood in model.sign_likelihoods]
+    inverted = [likelihood.inverted for likelihood in model.sign_likelihoods]
+    dealer = Dealer(rare, inverted, reader.what)
+    signs = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    is_upper = np.empty(count, bool)
+    ends = np.flatnonzero(np.diff(grid.step_of_row[values.rows], append=-1)) + 1
+    start = 0
+    for end in ends.tolist() if count else []:
+        rows, columns = values.rows[start:end], values.columns[start:end]
+        votes = grid.votes_at(signs, rows, columns, neighbourhood)
+        strength = np.minimum(np.abs(votes), len(model.sign_likelihoods) - 1)
+        upper = (dealer.deal(strength) != 0) != (votes < 0)
+        is_upper[start:end] = upper
+        signs[rows, columns] = np.where(upper, -1, 1)
+        start = end
+    dealer.finish()
+    return is_upper
+
+
+def _read_indices(
+    model: TensorModel,
+    reader: BitReader,
+    values: _Values,
+    is_upper: npt.NDArray[np.bool_] | None,
+) -> npt.NDArray[np.int64]:
+    groups = _groups(model, values)
+    indices = np.zeros(values.elements.size, np.int64)
+    for group, codes in enumerate(model.codes):
+        inside = None if groups is None else groups == group
+        for half, code in enumerate(codes):
+            chosen = inside
+            if is_upper is not None:
+                own = is_upper if half else ~is_upper
+                chosen = own if inside is None else inside & own
+            offset = model.lower_half if half else 0
+            if chosen is None:
+                if code is not None:
+                    indices = symbols.decode(reader, indices.size, code).astype(np.int64)
+                continue
+            count = int(np.count_nonzero(chosen))
+            own_indices = symbols.decode(reader, count, code) if code is not None else 0
+            indices[chosen] = own_indices + np.int64(offset)
+    return indices
+
+
+def _read_low(reader: BitReader, count: int, width: int) -> npt.NDArray[np.uint64]:
+    if count * width > reader.remaining:
+        raise damaged(f"{reader.what} ends before its last low bits")
+    low = np.zeros(count, np.uint64)
+    for _ in range(width % 8):
+        low = low << np.uint64(1) | reader.array(count)
+    for _ in range(width // 8):
+        low = low << np.uint64(8) | reader.byte_array(count)
+    return low

@@ -1,0 +1,329 @@
+"""The parameters of a tensor's model: scores, likelihoods, groups and codes.
+
+All of it is in whole numbers, so that the bytes of a file do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_deepcomp.container import bands
+from keras_deepcomp.container import scores as score_lists
+from keras_deepcomp.container.bands import BitSequence, Sequences
+from keras_deepcomp.container.logarithm import ONE, log2_fixed
+from keras_deepcomp.container.model import MAX_GROUPS, SIGN_CLASSES, TensorModel
+from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
+from keras_deepcomp.container.symbols import SymbolCode
+
+_ROUNDS = 4
+_LEVELS = MAX_SCORE + 1
+# Votes of neighbours and scores of the other kind of line add up to less than this.
+_SUMS = 32
+# A symbol's entry in a table takes about three bits, and a table some more for itself.
+_TABLE_BITS_PER_SYMBOL = 3
+_TABLE_BITS = 12
+# A likelihood, and how many codes a sequence has.
+_CLASS_BITS = 16
+
+_Ints = npt.NDArray[np.int64]
+
+
+def entropy_bits(counts: _Ints, axis: int = -1) -> _Ints:
+    """Return the entropy in bits of sequences with these counts, rounded down."""
+    totals = counts.sum(axis=axis)
+    parts = np.where(counts > 0, counts * log2_fixed(counts), 0).sum(axis=axis)
+    return (totals * log2_fixed(totals) - parts) // ONE
+
+
+def initial_scores(filled: _Ints, size: int) -> Scores:
+    """Return scores by the density of lines: a step for each doubling of 1.7.
+
+    Args:
+        filled: How many elements of each line are not zero, shape (lines,).
+        size: The number of elements of each line.
+
+    Returns:
+        The scores: `DEAD` for a line that is all zero, else from 0 up.
+    """
+    total = int(filled.sum())
+    mean = log2_fixed(2 * total // max(filled.size, 1) + 1)
+    # log2(1.7) is about 3/4.
+    steps = (log2_fixed(2 * filled + 1) - mean) * 4 // (3 * ONE) + 3
+    result = np.clip(steps, 0, MAX_SCORE)
+    live = filled > 0
+    if live.any():
+        result -= result[live].min()
+    return np.where(live, np.maximum(result, 0), score_lists.DEAD).astype(np.int8)
+
+
+def flat_scores(filled: _Ints, mark_dead: bool) -> Scores:
+    """Return scores of 0, and `DEAD` for lines that are all zero if asked for."""
+    dead = (filled == 0) & mark_dead
+    return np.where(dead, score_lists.DEAD, 0).astype(np.int8)
+
+
+def refine(
+    filled: npt.NDArray[np.bool_],
+    votes: npt.NDArray[np.int8] | None,
+    row_scores: Scores,
+    column_scores: Scores,
+    with_rows: bool,
+    with_columns: bool,
+) -> tuple[Scores, Scores]:
+    """Return scores under which the places of a matrix's elements take fewer bits.
+
+    Row by row and column by column the cheapest score is taken, given all others; and again.
+
+    Args:
+        filled: Which elements are not zero, shape (rows, columns).
+        votes: The votes of the elements' neighbours, or None.
+        row_scores: Where to start from.
+        column_scores: Where to start from.
+        with_rows: Whether rows may have scores other than 0.
+        with_columns: Whether columns may.
+
+    Returns:
+        The scores of rows and of columns.
+    """
+    for _ in range(_ROUNDS):
+        before = row_scores, column_scores
+        if with_rows:
+            totals, ones = _by_line(filled, votes, column_scores, True)
+            row_scores = _cheapest(totals, ones, row_scores)
+        if with_columns:
+            totals, ones = _by_line(filled, votes, row_scores, False)
+            column_scores = _cheapest(totals, ones, column_scores)
+        if all(map(np.array_equal, before, (row_scores, column_scores))):
+            break
+    return row_scores, column_scores
+
+
+def _by_line(
+    filled: npt.NDArray[np.bool_],
+    votes: npt.NDArray[np.int8] | None,
+    other: Scores,
+    is_row: bool,
+) -> tuple[_Ints, _Ints]:
+    """Return for each line and each sum of all but its own score how many elements there are, and
+    how many of them are not zero; both of shape (lines, sums).
+    """
+    across = filled if is_row else filled.T
+    lines = across.shape[0]
+    other_sums = np.maximum(other, 0).astype(np.int64)
+    line, place = np.nonzero(across)
+    keys = line * _SUMS + other_sums[place]
+    if votes is None:
+        per_line = np.bincount(other_sums[other >= 0], minlength=_SUMS)
+        totals = np.broadcast_to(per_line, (lines, _SUMS))
+    else:
+        votes_across = votes if is_row else votes.T
+        keys += votes_across[line, place]
+        live = np.flatnonzero(other >= 0)
+        sums = votes_across[:, live] + other_sums[live]
+        sums += np.arange(lines, dtype=np.int64)[:, np.newaxis] * _SUMS
+        totals = np.bincount(sums.reshape(-1), minlength=lines * _SUMS).reshape(lines, _SUMS)
+    ones = np.bincount(keys, minlength=lines * _SUMS).reshape(lines, _SUMS)
+    return totals, ones
+
+
+def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
+    live = own >= 0
+    shift = np.maximum(own, 0).astype(np.int64)
+    sums = np.minimum(np.arange(_SUMS) + shift[:, np.newaxis], CLASSES - 1)
+    size = np.bincount(sums[live].reshape(-1), weights=totals[live].reshape(-1), minlength=CLASSES)
+    rare = np.bincount(sums[live].reshape(-1), weights=ones[live].reshape(-1), minlength=CLASSES)
+    cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
+    counts = np.bincount(shift[live], minlength=_LEVELS)
+    side = log2_fixed(2 * counts.sum() + 1) - log2_fixed(2 * counts + 1)
+    costs = np.empty((own.size, _LEVELS), np.int64)
+    zeros = totals - ones
+    for level in range(_LEVELS):
+        classes = np.minimum(np.arange(_SUMS) + level, CLASSES - 1)
+        costs[:, level] = ones @ cost_one[classes] + zeros @ cost_zero[classes] + side[level]
+    best = costs.argmin(axis=1)
+    if live.any():
+        best -= best[live].min()
+    return np.where(live, np.maximum(best, 0), score_lists.DEAD).astype(np.int8)
+
+
+def _class_costs(ones: _Ints, totals: _Ints) -> tuple[_Ints, _Ints]:
+    """Return what a one and a zero cost in each class, somewhat smoothed."""
+    all_ones, all_totals = int(ones.sum()), int(totals.sum())
+    cost_one, cost_zero = np.empty(CLASSES, np.int64), np.empty(CLASSES, np.int64)
+    for number in range(CLASSES):
+        # An empty class is like the one before it; the first one is like all together.
+        if totals[number]:
+            share, size = 2 * int(ones[number]) + 1, 2 * int(totals[number]) + 2
+        elif number == 0:
+            share, size = 2 * all_ones + 1, 2 * all_totals + 2
+        else:
+            cost_one[number], cost_zero[number] = cost_one[number - 1], cost_zero[number - 1]
+            continue
+        whole = int(log2_fixed(size))
+        cost_one[number] = whole - int(log2_fixed(share))
+        cost_zero[number] = whole - int(log2_fixed(size - share))
+    return cost_one, cost_zero
+
+
+def value_scores(
+    indices: npt.NDArray[np.integer], symbols: int, by_row: bool, levels: int
+) -> Scores:
+    """Return scores of a dense matrix's rows or columns by which values are in them.
+
+    Args:
+        indices: Codebook indices, shape (rows, columns).
+        symbols: The size of the codebook.
+        by_row: Whether to score rows rather than columns.
+        levels: How many scores to use.
+
+    Returns:
+        The scores, from 0 for lines with the most common values in the middle of the codebook.
+    """
+    lines = indices if by_row else indices.T
+    keys = lines + np.arange(lines.shape[0])[:, np.newaxis] * symbols
+    counts = np.bincount(keys.reshape(-1), minlength=lines.shape[0] * symbols)
+    counts = counts.reshape(lines.shape[0], symbols)
+    # How rare a line's values are among all values puts lines in a first order.
+    everywhere = counts.sum(axis=0)
+    rarity = counts @ (log2_fixed(2 * everywhere.sum() + 1) - log2_fixed(2 * everywhere + 1))
+    order = np.argsort(rarity, kind="stable")
+    scores = np.empty(lines.shape[0], np.int64)
+    scores[order] = np.arange(order.size) * levels // max(order.size, 1)
+    for _ in range(_ROUNDS):
+        costs = np.empty((lines.shape[0], levels), np.int64)
+        for level in range(levels):
+            table = 2 * counts[scores == level].sum(axis=0) + 1
+            costs[:, level] = counts @ (log2_fixed(table.sum()) - log2_fixed(table))
+        scores = costs.argmin(axis=1)
+    return scores.astype(np.int8)
+
+
+def cuts_for(counts: list[_Ints]) -> tuple[tuple[int, ...], int]:
+    """Return where to cut the classes into groups with codes of their own.
+
+    Args:
+        counts: For each alphabet how often each symbol occurs in each class, shape
+            (classes, symbols).
+
+    Returns:
+        The classes at which another group begins, ascending, none if one group is best; and about
+        how many bits the symbols and the tables take.
+    """
+    classes = counts[0].shape[0]
+    costs = sum(_group_costs(alphabet) for alphabet in counts if alphabet.shape[1] > 1)
+    if isinstance(costs, int):
+        return (), 0
+    # Best cost of the first `end` classes in `number` groups, and where these are cut.
+    best = {(1, end): (int(costs[0, end]), ()) for end in range(1, classes + 1)}
+    for number in range(2, MAX_GROUPS + 1):
+        for end in range(number, classes + 1):
+            best[number, end] = min(
+                (best[number - 1, cut][0] + int(costs[cut, end]), (*best[number - 1, cut][1], cut))
+                for cut in range(number - 1, end)
+            )
+    bits, cuts = min(best[number, classes] for number in range(1, min(MAX_GROUPS, classes) + 1))
+    return cuts, bits
+
+
+def _group_costs(counts: _Ints) -> _Ints:
+    """Return what a group of classes costs in bits, for its first class and the one after it."""
+    running = np.concatenate((np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)))
+    groups = np.maximum(running[np.newaxis] - running[:, np.newaxis], 0)
+    bits = entropy_bits(groups)
+    # Huffman codes of a few symbols together lose about 1 in 256.
+    return bits + bits // 256 + _TABLE_BITS_PER_SYMBOL * counts.shape[1] + _TABLE_BITS
+
+
+def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:
+    """Return into how many classes to put elements, the upper ones together in the last one.
+
+    Args:
+        ones: How many ones there are in each class, shape (classes,).
+        totals: How many elements there are in each class.
+
+    Returns:
+        The number of classes, and about how many bits the sequences and their likelihoods take.
+    """
+    upper_ones, upper_totals = ones[::-1].cumsum()[::-1], totals[::-1].cumsum()[::-1]
+    best = best_bits = below = 0
+    for number in range(ones.size):
+        whole = int(upper_ones[number]), int(upper_totals[number])
+        bits = below + Likelihood.fit(*whole).bits(*whole) + _CLASS_BITS * ONE
+        if not best or bits < best_bits:
+            best, best_bits = number + 1, bits
+        own = int(ones[number]), int(totals[number])
+        below += Likelihood.fit(*own).bits(*own) + _CLASS_BITS * ONE
+    return best, best_bits // ONE
+
+
+def count_bits(sequences: list[list[BitSequence]]) -> tuple[_Ints, _Ints]:
+    """Return how many ones and how many elements each class has, over all bands."""
+    ones = np.array([[sequence.ones.size for sequence in band] for band in sequences])
+    totals = np.array([[sequence.length for sequence in band] for band in sequences])
+    return ones.sum(axis=0), totals.sum(axis=0)
+
+
+def fit_likelihoods(sequences: list[list[BitSequence]]) -> list[Likelihood]:
+    """Return the likelihood of ones in each class, over all bands."""
+    ones, totals = count_bits(sequences)
+    return [Likelihood.fit(*counts) for counts in zip(ones.tolist(), totals.tolist(), strict=True)]
+
+
+Piece = tuple[npt.NDArray[Any], Scores]
+"""Columns of a matrix: their patterns, shape (rows, columns), and their scores."""
+
+
+def complete(model: TensorModel, pieces: list[Piece], values: int) -> list[Sequences]:
+    """Set the likelihoods and the codes of a model to those that fit a matrix best.
+
+    Args:
+        model: The model.
+        pieces: The bands of the matrix.
+        values: The number of elements of the tensor.
+
+    Returns:
+        The sequences of each band.
+    """
+    parts = [bands.split(model, *piece) for piece in pieces]
+    classes, sign_classes = CLASSES, SIGN_CLASSES
+    if model.sparse:
+        classes, _ = class_count(*count_bits([part.filled for part in parts]))
+    if model.sign_neighbourhood is not None:
+        sign_classes, _ = class_count(*count_bits([part.wrong_signs for part in parts]))
+    model.cuts = tuple(cut for cut in model.cuts if cut < classes)
+    if classes < CLASSES or sign_classes < SIGN_CLASSES:
+        parts = [bands.split(model, *piece, classes, sign_classes) for piece in pieces]
+    model.likelihoods = fit_likelihoods([part.filled for part in parts])
+    model.sign_likelihoods = fit_likelihoods([part.wrong_signs for part in parts])
+    fit_indices(model, parts, values)
+    return parts
+
+
+def fit_indices(model: TensorModel, parts: list[Sequences], values: int) -> None:
+    """Set the codes of the indices.
+
+    Args:
+        model: The model.
+        parts: The sequences of all bands.
+        values: The number of elements of the tensor.
+    """
+    halves = model.halves()
+    model.codes = []
+    for group in range(len(model.cuts) + 1):
+        codes: list[SymbolCode | None] = []
+        for half, size in enumerate(halves):
+            if size == 1:
+                codes.append(None)
+                continue
+            sequences = [part.indices[group][half] for part in parts]
+            counts = sum(np.bincount(sequence, minlength=size) for sequence in sequences)
+            codes.append(SymbolCode.fit(sequences[:_STAND_FOR_ALL], counts, values))
+        model.codes.append(codes)
+
+
+# Bands whose joint symbols are counted to choose a code.
+_STAND_FOR_ALL = 4

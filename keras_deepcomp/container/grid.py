@@ -1,0 +1,159 @@
+"""Rows of a matrix as places of a grid, and what is known of a place's neighbours.
+
+The rows of a kernel often are places in a picture: the pixels that a dense layer sees, or the taps
+of a convolution. Weights of one unit at neighbouring places are alike: if one was pruned, so was
+the other, more often than not, and they have the same sign. So elements are coded in classes by
+what their neighbours hold that were coded before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_deepcomp.container.errors import damaged
+
+Neighbourhood = tuple[tuple[int, int, int], ...]
+"""Neighbours as (rows of the grid down, columns to the right, weight)."""
+
+WIDE: Neighbourhood = (
+    (0, -1, 3),
+    (-1, 0, 2),
+    (-1, 1, 2),
+    (-1, -1, 1),
+    (0, -2, 1),
+    (-2, 0, 1),
+)
+NEAR: Neighbourhood = ((0, -1, 2), (-1, 0, 2), (-1, 1, 1))
+
+MAX_ROWS = 1 << 18
+
+_Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the rows of a matrix lie in a grid.
+
+    Row r of the matrix is at place p = r // depth of the grid, which is column p % width of row
+    p // width. Places are coded in steps: step 2y + x holds column x of row y. All of a place's
+    neighbours in `WIDE` are in earlier steps, and those of one step do not depend on each other.
+
+    Attributes:
+        rows: The number of rows of the matrix.
+        width: The number of columns of the grid.
+        depth: How many rows of the matrix share a place.
+    """
+
+    rows: int
+    width: int
+    depth: int
+
+    @property
+    def size(self) -> int:
+        """How many rows of the matrix share a row of the grid."""
+        return self.width * self.depth
+
+    @functools.cached_property
+    def step_of_row(self) -> npt.NDArray[np.int64]:
+        """The step of each row, shape (rows,)."""
+        places = np.arange(self.rows) // self.depth
+        return 2 * (places // self.width) + places % self.width
+
+    @functools.cached_property
+    def _wide(self) -> list[npt.NDArray[np.int32]]:
+        """The row that is each row's neighbour, `rows` where there is none, for each neighbour."""
+        places = np.arange(self.rows) // self.depth
+        y, x = places // self.width, places % self.width
+        found = []
+        for down, right, _ in WIDE:
+            other = np.arange(self.rows) + (down * self.width + right) * self.depth
+            exists = (y + down >= 0) & (x + right >= 0) & (x + right < self.width)
+            found.append(np.where(exists, other, self.rows).astype(np.int32))
+        return found
+
+    def _neighbours(
+        self, neighbourhood: Neighbourhood
+    ) -> Iterator[tuple[int, npt.NDArray[np.int32]]]:
+        # The near neighbours are the first of the wide ones, with other weights.
+        return zip((weight for _, _, weight in neighbourhood), self._wide, strict=False)
+
+    def votes(
+        self, field: npt.NDArray[np.int8], rows: _Places, neighbourhood: Neighbourhood
+    ) -> npt.NDArray[np.int8]:
+        """Return the weighted sum of the neighbours' values.
+
+        Args:
+            field: Values of -1, 0 or 1 of all elements, shape (rows + 1, columns); the last row,
+                which stands for neighbours that do not exist, is zero.
+            rows: The rows to do it for, shape (n,).
+            neighbourhood: Which neighbours.
+
+        Returns:
+            The sums, shape (n, columns).
+        """
+        total = np.zeros((rows.size, field.shape[1]), np.int8)
+        for weight, row in self._neighbours(neighbourhood):
+            total += weight * field[row[rows]]
+        return total
+
+    def votes_at(
+        self,
+        field: npt.NDArray[np.int8],
+        rows: _Places,
+        columns: _Places,
+        neighbourhood: Neighbourhood,
+    ) -> npt.NDArray[np.int8]:
+        """Return the same for single elements, shape (n,)."""
+        total = np.zeros(rows.size, np.int8)
+        for weight, row in self._neighbours(neighbourhood):
+            total += weight * field[row[rows], columns]
+        return total
+
+
+class Dealer:
+    """Deals out the bits of several sequences, each in order, to elements as they come up.
+
+    Args:
+        ones: The places of the ones of each sequence, ascending.
+        inverted: For each sequence, whether these are the zeros instead.
+        what: What the sequences are, for error messages.
+    """
+
+    def __init__(self, ones: list[npt.NDArray[np.int64]], inverted: list[bool], what: str) -> None:
+        self._what = what
+        # Past its last listed place each sequence goes on with the more frequent bit for ever.
+        self._sizes = np.array([places[-1] + 1 if places.size else 0 for places in ones])
+        self._starts = np.cumsum(self._sizes + 1) - self._sizes - 1
+        self._bits = np.repeat(np.array(inverted, np.uint8), self._sizes + 1)
+        for start, places in zip(self._starts.tolist(), ones, strict=True):
+            self._bits[start + places] ^= 1
+        self._dealt = np.zeros(len(ones), np.int64)
+
+    def deal(self, classes: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """Return the next bit of the sequence of each element.
+
+        Args:
+            classes: The number of each element's sequence, shape (n,).
+
+        Returns:
+            The bits, shape (n,).
+        """
+        order = np.argsort(classes, kind="stable")
+        ordered = classes[order]
+        counts = np.bincount(ordered, minlength=self._sizes.size)
+        rank = np.arange(order.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.minimum(self._dealt[ordered] + rank, self._sizes[ordered])
+        bits = np.empty(order.size, np.uint8)
+        bits[order] = self._bits[self._starts[ordered] + places]
+        self._dealt += counts
+        return bits
+
+    def finish(self) -> None:
+        """Check that no sequence has a listed place that was not dealt out."""
+        if (self._dealt < self._sizes).any():
+            raise damaged(f"{self._what} has an entry past its last element")

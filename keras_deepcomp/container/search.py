@@ -1,0 +1,348 @@
+"""The search for the model under which a tensor takes the fewest bytes.
+
+Models are compared by what the likelihoods and the entropies say that they cost, which is within
+a few in a thousand; the best with each grid are then coded, and the smallest is taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_deepcomp.container import bands, fitting
+from keras_deepcomp.container import scores as score_lists
+from keras_deepcomp.container.bits import BitWriter
+from keras_deepcomp.container.dtypes import ElementType
+from keras_deepcomp.container.grid import MAX_ROWS, WIDE, Grid, Neighbourhood
+from keras_deepcomp.container.model import NEIGHBOURHOODS, SIGN_CLASSES, Matrix, TensorModel
+from keras_deepcomp.container.scores import CLASSES, Scores
+
+# Elements of a matrix that stand for all of them.
+_SAMPLE = 1 << 18
+
+_Patterns = npt.NDArray[Any]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a search tries, by its level."""
+
+    level: int
+
+    @property
+    def scores(self) -> bool:
+        """Whether rows and columns may have scores."""
+        return self.level >= 1
+
+    @property
+    def each_kind_of_score(self) -> bool:
+        """Whether scores of rows alone and of columns alone are tried as well."""
+        return self.level >= 4
+
+    @property
+    def grids(self) -> int:
+        """How many grids are tried."""
+        return (0, 0, 0, 1, 1, 1, 2, 2, 4, 8)[self.level]
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the transposed matrix is tried."""
+        return self.level >= 6
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How patterns are cut, and the heads that occur; see `TensorModel`.
+
+    Attributes:
+        zero_bits: Bits at the lower end of all patterns that are zero.
+        low_bits: Bits above those that are stored as they are.
+        codebook: The heads, that of zero included if it occurs, ascending.
+    """
+
+    zero_bits: int
+    low_bits: int
+    codebook: npt.NDArray[np.uint64]
+
+
+def best_model(
+    patterns: _Patterns,
+    element: ElementType,
+    shape: tuple[int, ...],
+    heads: Heads,
+    effort: Effort,
+) -> TensorModel:
+    """Return the best model that is found, complete but for likelihoods and codes.
+
+    Args:
+        patterns: The bit patterns, flat; not all are zero.
+        element: The element type.
+        shape: The tensor's shape.
+        heads: The heads.
+        effort: How much to try.
+    """
+    zeros = patterns.size - int(np.count_nonzero(patterns))
+    ways = [zeros > 0]
+    if 0 < zeros < patterns.size // 2:
+        # Few zeros may be cheaper as a value like others.
+        ways.append(False)
+    candidates = []
+    for transposed in _transpositions(shape, effort):
+        for sparse in ways:
+            candidates += _candidates(patterns, element, shape, heads, sparse, transposed, effort)
+    return min(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def _transpositions(shape: tuple[int, ...], effort: Effort) -> list[bool]:
+    possible = [
+        transposed
+        for transposed in (False, True)
+        if Matrix.of(shape, transposed).rows <= bands.MAX_ELEMENTS
+    ]
+    return possible if len(shape) > 1 and effort.transposed else possible[:1]
+
+
+def _candidates(
+    patterns: _Patterns,
+    element: ElementType,
+    shape: tuple[int, ...],
+    heads: Heads,
+    sparse: bool,
+    transposed: bool,
+    effort: Effort,
+) -> list[tuple[int, TensorModel]]:
+    """Return models of one kind, the best with each grid, and their bits for a sample."""
+    matrix = Matrix.of(shape, transposed)
+    codebook = heads.codebook
+    if sparse and heads.low_bits == 0 and codebook[0] == 0:
+        codebook = codebook[1:]
+    base = TensorModel(
+        heads.zero_bits,
+        heads.low_bits,
+        sparse,
+        transposed,
+        codebook,
+        np.zeros(matrix.rows, np.int8),
+        np.zeros(matrix.columns, np.int8),
+    )
+    base.count_lower_half(element)
+    sample = _Sample(matrix.view(patterns), base)
+    if not sparse:
+        models = sample.dense_models(base, effort)
+    else:
+        grids: list[Grid | None] = [None]
+        if effort.grids:
+            grids += _grids(shape, matrix, sample.filled, transposed, effort.grids)
+        models = [sample.best_with(grid, base, effort) for grid in grids]
+    return [(sample.exact_bits(model, element), model) for model in models]
+
+
+class _Sample:
+    """Some of a matrix's columns, all its rows, and what they cost under various models.
+
+    Args:
+        view: The patterns of the matrix.
+        base: A model that says how patterns are cut.
+    """
+
+    def __init__(self, view: _Patterns, base: TensorModel) -> None:
+        step = min(max(1, view.size // _SAMPLE), max(1, view.shape[1] // 8))
+        self.columns = slice(None, None, step)
+        self.patterns = np.ascontiguousarray(view[:, self.columns])
+        self.filled = self.patterns != 0
+        self.by_row = np.count_nonzero(self.filled if step == 1 else view, axis=1)
+        self.by_column = np.count_nonzero(self.filled if step == 1 else view, axis=0)
+        self._width = view.shape[1]
+        values = self.patterns[self.filled] if base.sparse else self.patterns.reshape(-1)
+        indices = np.searchsorted(base.codebook, base.heads_of(values))
+        self._indices = indices.astype(np.int64)
+        self._rows, self._columns = np.nonzero(self.filled)
+
+    def exact_bits(self, model: TensorModel, element: ElementType) -> int:
+        """Return the bits of the sample under a model."""
+        model = dataclasses.replace(model)
+        piece = self.patterns, model.column_scores[self.columns]
+        parts = fitting.complete(model, [piece], self.patterns.size)
+        writer = BitWriter()
+        model.write(writer, element)
+        for part in parts:
+            bands.write(model, part, writer)
+        return len(writer.bits)
+
+    def best_with(self, grid: Grid | None, base: TensorModel, effort: Effort) -> TensorModel:
+        """Return the best model of a sparse matrix with this grid."""
+        votes = None
+        if grid is not None:
+            votes = grid.votes(self._bordered(self.filled), np.arange(grid.rows), WIDE)
+        best: tuple[int, TensorModel] | None = None
+        for row_kind, column_kind in self._kinds_of_scores(effort):
+            row_scores = self._scores(row_kind, True)
+            column_scores = self._scores(column_kind, False)
+            if "scores" in (row_kind, column_kind):
+                row_scores, sampled = fitting.refine(
+                    self.filled,
+                    votes,
+                    row_scores,
+                    column_scores[self.columns],
+                    row_kind == "scores",
+                    column_kind == "scores",
+                )
+                if sampled.size == column_scores.size:
+                    column_scores = sampled
+            model = dataclasses.replace(
+                base, row_scores=row_scores, column_scores=column_scores, grid=grid
+            )
+            classes, bits = self._places(model, votes)
+            bits += self._values(model, classes)
+            if best is None or bits < best[0]:
+                best = bits, model
+        assert best is not None
+        return best[1]
+
+    def _bordered(self, field: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        """Return a field with a row of zeros more, for neighbours that do not exist."""
+        bordered = np.zeros((field.shape[0] + 1, field.shape[1]), np.int8)
+        bordered[:-1] = field
+        return bordered
+
+    def _kinds_of_scores(self, effort: Effort) -> list[tuple[str, str]]:
+        row = "dead" if (self.by_row == 0).any() else "none"
+        column = "dead" if (self.by_column == 0).any() else "none"
+        kinds = [("none", "none"), (row, column)]
+        if effort.scores:
+            kinds.append(("scores", "scores"))
+        if effort.each_kind_of_score:
+            kinds += [("scores", column), (row, "scores")]
+        return list(dict.fromkeys(kinds))
+
+    def _scores(self, kind: str, of_rows: bool) -> Scores:
+        filled = self.by_row if of_rows else self.by_column
+        if kind == "scores":
+            return fitting.initial_scores(filled, self._width if of_rows else filled.size)
+        return fitting.flat_scores(filled, kind == "dead")
+
+    def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[_Ints, int]:
+        """Return the class of each non-zero element, and the bits of where they are."""
+        column_scores = model.column_scores[self.columns]
+        classes = model.row_scores[self._rows] + column_scores[self._columns].astype(np.int64)
+        rows, columns = np.flatnonzero(model.row_scores >= 0), np.flatnonzero(column_scores >= 0)
+        sums = model.row_scores[rows, np.newaxis] + column_scores[columns]
+        if votes is not None:
+            classes += votes[self._rows, self._columns]
+            sums += votes[rows[:, np.newaxis], columns]
+        totals = np.bincount(sums.reshape(-1), minlength=CLASSES)
+        ones = np.bincount(classes, minlength=CLASSES)
+        totals[CLASSES - 1], ones[CLASSES - 1] = (
+            totals[CLASSES - 1 :].sum(),
+            ones[CLASSES - 1 :].sum(),
+        )
+        count, bits = fitting.class_count(ones[:CLASSES], totals[:CLASSES])
+        writer = BitWriter()
+        score_lists.write(model.row_scores, writer)
+        score_lists.write(model.column_scores, writer)
+        return np.minimum(classes, count - 1), bits + len(writer.bits)
+
+    def _values(self, model: TensorModel, classes: _Ints) -> int:
+        """Choose how to code the indices, set it in the model, and return the bits."""
+        symbols = model.codebook.size
+        keys = classes * symbols + self._indices
+        counts = np.bincount(keys, minlength=CLASSES * symbols).reshape(CLASSES, symbols)
+        model.cuts, best = fitting.cuts_for([counts])
+        if model.grid is None or not 0 < model.lower_half < symbols:
+            return best
+        halves = [counts[:, : model.lower_half], counts[:, model.lower_half :]]
+        cuts, index_bits = fitting.cuts_for(halves)
+        for neighbourhood in NEIGHBOURHOODS:
+            bits = index_bits + self._sign_bits(model, neighbourhood)
+            if bits < best:
+                best = bits
+                model.cuts, model.sign_neighbourhood = cuts, neighbourhood
+        return best
+
+    def _sign_bits(self, model: TensorModel, neighbourhood: Neighbourhood) -> int:
+        assert model.grid is not None
+        is_upper = self._indices >= model.lower_half
+        signs = np.zeros(self.filled.shape, np.int8)
+        signs[self._rows, self._columns] = np.where(is_upper, -1, 1)
+        votes = model.grid.votes_at(self._bordered(signs), self._rows, self._columns, neighbourhood)
+        strength = np.minimum(np.abs(votes), SIGN_CLASSES - 1)
+        totals = np.bincount(strength, minlength=SIGN_CLASSES)
+        wrong = np.bincount(strength[is_upper != (votes < 0)], minlength=SIGN_CLASSES)
+        return fitting.class_count(wrong, totals)[1]
+
+    def dense_models(self, base: TensorModel, effort: Effort) -> list[TensorModel]:
+        """Return models of a dense matrix, with groups of rows, of columns, and without."""
+        models = [base]
+        # Scores are for all columns, and here they come from the columns themselves.
+        if not effort.scores or self.columns.step > 1:
+            return models
+        indices = self._indices.reshape(self.patterns.shape)
+        for by_row in (False, True):
+            if min(indices.shape) < _FEWEST_LINES:
+                continue
+            scores = fitting.value_scores(indices, base.codebook.size, by_row, _LEVELS)
+            key = "row_scores" if by_row else "column_scores"
+            cuts = tuple(range(1, _LEVELS))
+            models.append(dataclasses.replace(base, cuts=cuts, **{key: scores}))
+        return models
+
+
+# Groups of a dense matrix's rows or columns, and how many of these there must be at least.
+_LEVELS = 4
+_FEWEST_LINES = 8
+
+
+def _grids(
+    shape: tuple[int, ...],
+    matrix: Matrix,
+    filled: npt.NDArray[np.bool_],
+    transposed: bool,
+    most: int,
+) -> list[Grid]:
+    """Return the grids that are worth a trial: that of a convolution's kernel, or where rows at
+    some distance are alike.
+    """
+    if matrix.rows < 4 or matrix.rows > MAX_ROWS:
+        return []
+    if len(shape) > 2 and not transposed:
+        depth = shape[-2]
+        width = shape[-3]
+        return [Grid(matrix.rows, width, depth)] if width * depth <= matrix.rows else []
+    return _alike_grids(matrix, filled, most)
+
+
+def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> list[Grid]:
+    rows = np.flatnonzero(filled.any(axis=1))
+    if rows.size < 4:
+        return []
+    distances = _likeness(filled)
+    depth = int(distances.argmax()) + 1
+    if distances[depth - 1] <= 0:
+        return []
+    multiples = np.arange(2 * depth, distances.size + 1, depth)
+    widths = multiples // depth
+    order = np.argsort(-distances[multiples - 1], kind="stable") if multiples.size else []
+    # The rows above are at the distance of a row of the grid, or off by a place or two.
+    found = [Grid(matrix.rows, int(widths[number]), depth) for number in order[:most]]
+    found.append(Grid(matrix.rows, -(-matrix.rows // depth), depth))
+    return [grid for grid in found if grid.size <= matrix.rows][:most]
+
+
+def _likeness(filled: npt.NDArray[np.bool_]) -> _Ints:
+    """Return for each distance of rows how much more often than by chance both elements of a pair
+    are filled, in elements.
+    """
+    rows, columns = filled.shape
+    distances = min(rows // 2, 512)
+    per_row = filled.sum(axis=1, dtype=np.int64)
+    result = np.empty(distances, np.int64)
+    for distance in range(1, distances + 1):
+        both = int(np.count_nonzero(filled[distance:] & filled[:-distance]))
+        by_chance = int(per_row[distance:] @ per_row[:-distance]) // columns
+        result[distance - 1] = both - by_chance
+    return result

@@ -1,0 +1,203 @@
+"""Codes for sequences of symbols from a small alphabet, such as codebook indices.
+
+A file holds a cost for each symbol, and both sides make the same Huffman code of the costs. Where
+whole bits do not fit the probabilities well, costs are in quarters of a bit and a few symbols make
+one Huffman symbol together, whose weight is the product of theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_deepcomp.container import huffman
+from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits
+from keras_deepcomp.container.errors import damaged
+from keras_deepcomp.container.logarithm import FRACTION_BITS, log2_fixed
+
+MAX_TOGETHER = 8
+# Quarters of a bit; a symbol that never occurs costs no more.
+_MOST = 68
+_UNITS = (4, 2, 1)
+_FIRST_ORDER = 3
+# 2**(17 - i/4), rounded.
+_QUARTERS = (131_072, 110_218, 92_682, 77_936)
+_WEIGHT_BITS = 17
+
+_Ints = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class SymbolCode:
+    """The code for one alphabet.
+
+    Attributes:
+        costs: What each symbol costs, in quarters of a bit, 0 to 68.
+        unit: What all costs are multiples of: 1, 2 or 4 quarters of a bit.
+        together: How many symbols make one Huffman symbol, 1 to 8.
+    """
+
+    costs: tuple[int, ...]
+    unit: int
+    together: int
+
+    @property
+    def symbols(self) -> int:
+        """The size of the alphabet."""
+        return len(self.costs)
+
+    @functools.cached_property
+    def lengths(self) -> npt.NDArray[np.uint8]:
+        """The code length of each Huffman symbol, shape (symbols**together,)."""
+        costs = np.array(self.costs)
+        weights = np.maximum(np.array(_QUARTERS)[costs % 4] >> costs // 4, 1).astype(np.int64)
+        joint = weights
+        for _ in range(self.together - 1):
+            joint = np.multiply.outer(joint, weights).reshape(-1) >> _WEIGHT_BITS
+        lengths = huffman.code_lengths(np.maximum(joint, 1))
+        return lengths
+
+    def count_of(self, values: int) -> int:
+        """Return how many Huffman symbols this many symbols make."""
+        return -(-values // self.together)
+
+    def write(self, writer: BitWriter) -> None:
+        """Write the costs, each as the difference to the one before."""
+        order, _ = self._order()
+        writer.number(_UNITS.index(self.unit), 2)
+        writer.number(self.together - 1, 3)
+        writer.number(order, 2)
+        units = self._units()
+        writer.golomb(units[0], _FIRST_ORDER)
+        for previous, unit in itertools.pairwise(units):
+            writer.signed_golomb(unit - previous, order)
+
+    def table_bits(self) -> int:
+        """Return how many bits `write` takes."""
+        return 7 + golomb_bits(self._units()[0], _FIRST_ORDER) + self._order()[1]
+
+    def _units(self) -> list[int]:
+        return [cost // self.unit for cost in self.costs]
+
+    def _order(self) -> tuple[int, int]:
+        """Return the Golomb order under which the differences are shortest, and their bits."""
+        units = self._units()
+        values = [2 * (b - a) if b >= a else 2 * (a - b) - 1 for a, b in itertools.pairwise(units)]
+        sizes = [(sum(golomb_bits(value, order) for value in values), order) for order in range(4)]
+        bits, order = min(sizes)
+        return order, bits
+
+    @classmethod
+    def read(cls, reader: BitReader, symbols: int, values: int) -> SymbolCode:
+        """Read what `write` wrote.
+
+        Args:
+            reader: The cursor.
+            symbols: The size of the alphabet, at least 2.
+            values: How many values there can be; no code is larger than that or the alphabet.
+        """
+        number = reader.number(2)
+        if number >= len(_UNITS):
+            raise damaged(f"{reader.what} has costs in an unknown unit")
+        scale = _UNITS[number]
+        together = reader.number(3) + 1
+        if together > 1 and symbols**together > min(huffman.MAX_SYMBOLS, values):
+            raise damaged(f"{reader.what} has a code of {symbols}**{together} symbols")
+        order = reader.number(2)
+        unit = reader.golomb(_FIRST_ORDER)
+        costs = []
+        for index in range(symbols):
+            if index:
+                unit += reader.signed_golomb(order)
+            if not 0 <= unit * scale <= _MOST:
+                raise damaged(f"{reader.what} has a cost that is out of range")
+            costs.append(unit * scale)
+        code = cls(tuple(costs), scale, together)
+        if int(code.lengths.max()) > huffman.MAX_LENGTH:
+            raise damaged(f"{reader.what} has a code longer than {huffman.MAX_LENGTH} bits")
+        return code
+
+    @classmethod
+    def fit(cls, sequences: list[_Ints], counts: npt.NDArray[np.int64], values: int) -> SymbolCode:
+        """Return the code under which sequences take the fewest bits, the table included.
+
+        Args:
+            sequences: Sequences of symbols that stand for all; each is coded on its own.
+            counts: How often each symbol occurs in all, shape (symbols,), at least 2 symbols.
+            values: As for `read`.
+        """
+        total = int(counts.sum())
+        occurring = sum(sequence.size for sequence in sequences)
+        best: tuple[int, SymbolCode] | None = None
+        for code in _candidates(counts, values):
+            data = 0
+            for sequence in sequences:
+                if sequence.size:
+                    joint = np.bincount(_join(sequence, code), minlength=code.lengths.size)
+                    data += int(joint @ code.lengths.astype(np.int64))
+            # What stands for all is scaled up to all.
+            bits = code.table_bits() + (data * total // occurring if occurring else 0)
+            if best is None or bits < best[0]:
+                best = bits, code
+        assert best is not None
+        return best[1]
+
+
+def _candidates(counts: npt.NDArray[np.int64], values: int) -> list[SymbolCode]:
+    symbols = counts.size
+    # One that never occurs is taken for one that occurs half a time.
+    doubled = np.maximum(2 * counts, 1)
+    lengths = np.minimum(huffman.code_lengths(doubled), _MOST // 4)
+    codes = [SymbolCode(tuple((4 * lengths.astype(int)).tolist()), 4, 1)]
+    exact = log2_fixed(doubled.sum()) - log2_fixed(doubled)
+    limit = min(huffman.MAX_SYMBOLS, values)
+    for unit in (2, 1):
+        step = unit << (FRACTION_BITS - 2)
+        costs = np.clip((exact + step // 2) // step * unit, 0, _MOST)
+        codes += [
+            SymbolCode(tuple(costs.tolist()), unit, together)
+            for together in range(2, MAX_TOGETHER + 1)
+            if symbols**together <= limit
+        ]
+    return codes
+
+
+def _join(values: _Ints, code: SymbolCode) -> npt.NDArray[np.int64]:
+    """Return the Huffman symbols of a sequence; symbol 0 fills up the last one."""
+    if code.together == 1:
+        return values.astype(np.int64)
+    padded = np.zeros(code.count_of(values.size) * code.together, np.int64)
+    padded[: values.size] = values
+    joint = np.zeros(padded.size // code.together, np.int64)
+    for column in padded.reshape(-1, code.together).T:
+        joint = joint * code.symbols + column
+    return joint
+
+
+def encode(values: _Ints, code: SymbolCode, writer: BitWriter) -> None:
+    """Write a sequence of symbols; the reader is to know its length."""
+    if values.size:
+        writer.bits += huffman.encode(_join(values, code), code.lengths)
+
+
+def decode(reader: BitReader, count: int, code: SymbolCode) -> npt.NDArray[np.uint16]:
+    """Read `count` symbols that `encode` wrote.
+
+    Raises:
+        FormatError: The bits end early, or the last Huffman symbol is not filled up with zeros.
+    """
+    if count == 0:
+        return np.zeros(0, np.uint16)
+    joint = huffman.decode(reader, code.count_of(count), code.lengths)
+    if code.together == 1:
+        return joint
+    powers = code.symbols ** np.arange(code.together - 1, -1, -1)
+    split = np.arange(code.lengths.size)[:, np.newaxis] // powers % code.symbols
+    values = split.astype(np.uint16)[joint].reshape(-1)
+    if values[count:].any():
+        raise damaged(f"{reader.what} has symbols after its last one")
+    return values[:count]

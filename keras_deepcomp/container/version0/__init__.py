@@ -1,0 +1,1 @@
+"""Reading files of version 0, which stay readable: `docs/format-v0.md`."""
