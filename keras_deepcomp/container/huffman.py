@@ -17,7 +17,7 @@ from keras_deepcomp.container.errors import damaged
 
 # The alphabets of the format. The weights keep every code well within the longest length.
 MAX_SYMBOLS = 4096
-MAX_LENGTH = 27
+MAX_LENGTH = 30
 # Symbols handled at a time, so that the arrays stay in the cache.
 _BLOCK = 1 << 16
 

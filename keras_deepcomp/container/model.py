@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,6 +184,8 @@ class TensorModel:
         zero_bits = low_bits = 0
         if reader.flag():
             zero_bits, low_bits = reader.number(width), reader.number(width)
+            if zero_bits == low_bits == 0:
+                raise damaged(f"{reader.what} cuts patterns where it does not")
         head_bits = 8 * element.itemsize - zero_bits - low_bits
         if head_bits < 1:
             raise damaged(f"{reader.what} has patterns without a head")
@@ -208,6 +211,10 @@ class TensorModel:
         else:
             row_scores = np.zeros(matrix.rows, np.int8)
             column_scores = np.zeros(matrix.columns, np.int8)
+        if several_classes and not (
+            transposed or grid is not None or row_scores.any() or column_scores.any()
+        ):
+            raise damaged(f"{reader.what} claims several classes and has none")
         for lines in (row_scores, column_scores):
             if not sparse and (lines < 0).any():
                 raise damaged(f"{reader.what} has lines without elements in a dense tensor")
@@ -246,7 +253,7 @@ def _width_bits(element: ElementType) -> int:
 
 def _write_codebook(codebook: npt.NDArray[Any], writer: BitWriter, width: int) -> None:
     values = codebook.tolist()
-    steps = [values[0], *(b - a - 1 for a, b in zip(values, values[1:], strict=False))]
+    steps = [values[0], *(b - a - 1 for a, b in itertools.pairwise(values))]
     sizes = [
         (sum(golomb_bits(step, order) for step in steps), order) for order in range(1 << width)
     ]

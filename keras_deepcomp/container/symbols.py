@@ -21,12 +21,12 @@ from keras_deepcomp.container.logarithm import FRACTION_BITS, log2_fixed
 
 MAX_TOGETHER = 8
 # Quarters of a bit; a symbol that never occurs costs no more.
-_MOST = 68
+_MOST = 80
 _UNITS = (4, 2, 1)
 _FIRST_ORDER = 3
-# 2**(17 - i/4), rounded.
-_QUARTERS = (131_072, 110_218, 92_682, 77_936)
-_WEIGHT_BITS = 17
+# 2**(20 - i/4), rounded.
+_QUARTERS = (1_048_576, 881_744, 741_455, 623_487)
+_WEIGHT_BITS = 20
 
 _Ints = npt.NDArray[np.integer]
 
@@ -36,7 +36,7 @@ class SymbolCode:
     """The code for one alphabet.
 
     Attributes:
-        costs: What each symbol costs, in quarters of a bit, 0 to 68.
+        costs: What each symbol costs, in quarters of a bit, 0 to 80.
         unit: What all costs are multiples of: 1, 2 or 4 quarters of a bit.
         together: How many symbols make one Huffman symbol, 1 to 8.
     """
