@@ -102,11 +102,11 @@ def split(
         values = _split_fixed(sequences, flat, lines, classes)
     else:
         values = _split_grid(sequences, flat, lines, model.grid, classes)
-    patterns = flat[values.elements].astype(np.uint64) >> np.uint64(model.zero_bits)
+    patterns = flat[values.elements]
     if model.low_bits:
-        sequences.low = patterns & np.uint64((1 << model.low_bits) - 1)
-        patterns >>= np.uint64(model.low_bits)
-    indices = np.searchsorted(model.codebook, patterns)
+        mask = (1 << model.low_bits) - 1
+        sequences.low = (patterns >> _as(patterns, model.zero_bits)) & _as(patterns, mask)
+    indices = model.lookup.indices(model.heads_of(patterns))
     lower = model.lower_half
     is_upper = indices >= lower
     if model.sign_neighbourhood is not None and model.grid is not None:
@@ -120,6 +120,10 @@ def split(
         else:
             sequences.indices.append([own[~upper], own[upper] - lower])
     return sequences
+
+
+def _as(patterns: _Patterns, value: int) -> Any:
+    return patterns.dtype.type(value)
 
 
 def _dense_classes(model: TensorModel, lines: Lines) -> npt.NDArray[np.integer] | None:
@@ -224,9 +228,9 @@ def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
 def _write_low(low: _Patterns, width: int, writer: BitWriter) -> None:
     """Write the bits that do not fill a byte plane by plane, then byte by byte, from the top."""
     for bit in range(width - 1, width // 8 * 8 - 1, -1):
-        writer.append((low >> np.uint64(bit)) & np.uint64(1))
+        writer.append((low >> _as(low, bit)) & _as(low, 1))
     for byte in range(width // 8 - 1, -1, -1):
-        writer.append_bytes((low >> np.uint64(8 * byte)).astype(np.uint8))
+        writer.append_bytes((low >> _as(low, 8 * byte)).astype(np.uint8))
 
 
 @dataclass(frozen=True)

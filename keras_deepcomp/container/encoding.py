@@ -11,8 +11,9 @@ from keras_deepcomp.container import bands, fitting, search
 from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.huffman import MAX_SYMBOLS
+from keras_deepcomp.container.lookup import Lookup
 from keras_deepcomp.container.model import Matrix, TensorModel
-from keras_deepcomp.container.search import Heads
+from keras_deepcomp.container.search import Effort, Heads
 
 # Elements looked at to choose low bits.
 _SAMPLE = 1 << 18
@@ -22,7 +23,7 @@ _Patterns = npt.NDArray[Any]
 
 
 def encode(
-    patterns: _Patterns, element: ElementType, shape: tuple[int, ...], effort: int
+    patterns: _Patterns, element: ElementType, shape: tuple[int, ...], effort: Effort
 ) -> list[bytes] | None:
     """Return a tensor in coded form.
 
@@ -30,7 +31,7 @@ def encode(
         patterns: The bit patterns, flat, of type `element.pattern`; not all are zero.
         element: The element type, which must be codable.
         shape: The tensor's shape.
-        effort: How much to try, 0 to 9.
+        effort: What to try.
 
     Returns:
         The blocks, or None where the patterns as they are take less.
@@ -38,7 +39,7 @@ def encode(
     heads = _heads(patterns, element)
     if heads is None:
         return None
-    model = search.best_model(patterns, element, shape, heads, search.Effort(effort))
+    model = search.best_model(patterns, element, shape, heads, effort)
     blocks = _code(model, patterns, element, shape)
     return blocks if sum(map(len, blocks)) < patterns.nbytes else None
 
@@ -79,7 +80,7 @@ def _heads(patterns: _Patterns, element: ElementType) -> Heads | None:
         low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=False)
     if low_bits:
         codebook = _distinct(patterns >> _as(patterns, zero_bits + low_bits))
-    return None if codebook is None else Heads(zero_bits, low_bits, codebook.astype(np.uint64))
+    return None if codebook is None else Heads(zero_bits, low_bits, codebook)
 
 
 def _as(patterns: _Patterns, value: int) -> Any:
@@ -91,17 +92,15 @@ def _distinct(patterns: _Patterns) -> _Patterns | None:
     if patterns.itemsize <= 2:
         codebook = np.flatnonzero(np.bincount(patterns)).astype(patterns.dtype)
         return codebook if codebook.size <= MAX_SYMBOLS else None
-    codebook = patterns[:0]
-    for start in range(0, patterns.size, _SAMPLE):
-        block = patterns[start : start + _SAMPLE]
-        if codebook.size:
-            # Sorting is slow, and most often there is nothing new.
-            places = np.minimum(np.searchsorted(codebook, block), codebook.size - 1)
-            block = block[codebook[places] != block]
-        codebook = np.union1d(codebook, block)
-        if codebook.size > MAX_SYMBOLS:
+    lookup = Lookup(np.unique(patterns[:_SAMPLE]))
+    for start in range(_SAMPLE, patterns.size, _SAMPLE):
+        if lookup.codebook.size > MAX_SYMBOLS:
             return None
-    return codebook
+        new = lookup.others(patterns[start : start + _SAMPLE])
+        if new.size:
+            # Sorting is slow, and most often there is nothing new.
+            lookup = Lookup(np.union1d(lookup.codebook, new))
+    return lookup.codebook if lookup.codebook.size <= MAX_SYMBOLS else None
 
 
 def _best_low_bits(patterns: _Patterns, zero_bits: int, width: int, with_zero: bool) -> int:

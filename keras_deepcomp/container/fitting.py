@@ -108,8 +108,10 @@ def _by_line(
     other: Scores,
     is_row: bool,
 ) -> tuple[_Ints, _Ints]:
-    """Return for each line and each sum of all but its own score how many elements there are, and
-    how many of them are not zero; both of shape (lines, sums).
+    """Return what each line holds, by the sum of all scores and votes but its own.
+
+    Returns:
+        How many elements there are, and how many of them are not zero, of shape (lines, sums).
     """
     across = filled if is_row else filled.T
     lines = across.shape[0]

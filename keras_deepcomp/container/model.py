@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.grid import Grid, Neighbourhood
 from keras_deepcomp.container.huffman import MAX_SYMBOLS
+from keras_deepcomp.container.lookup import Lookup
 from keras_deepcomp.container.runs import Likelihood, read_likelihoods, write_likelihoods
 from keras_deepcomp.container.scores import Scores
 from keras_deepcomp.container.symbols import SymbolCode
@@ -110,12 +112,17 @@ class TensorModel:
     def count_lower_half(self, element: ElementType) -> None:
         """Set `lower_half`."""
         sign_bit = 8 * element.itemsize - 1 - self.zero_bits - self.low_bits
-        sign = (self.codebook >> np.uint64(sign_bit)) & np.uint64(1)
+        sign = (self.codebook >> self.codebook.dtype.type(sign_bit)) & self.codebook.dtype.type(1)
         self.lower_half = int(np.count_nonzero(sign == 0))
 
     def heads_of(self, patterns: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
         """Return the heads of patterns."""
-        return patterns.astype(np.uint64) >> np.uint64(self.zero_bits + self.low_bits)
+        return patterns >> patterns.dtype.type(self.zero_bits + self.low_bits)
+
+    @functools.cached_property
+    def lookup(self) -> Lookup:
+        """From heads to indices."""
+        return Lookup(self.codebook)
 
     def largest_patterns(self) -> npt.NDArray[np.uint64]:
         """Return the largest pattern of each codebook value, shape (clusters,)."""

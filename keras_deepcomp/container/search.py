@@ -24,35 +24,45 @@ from keras_deepcomp.container.scores import CLASSES, Scores
 # Elements of a matrix that stand for all of them.
 _SAMPLE = 1 << 18
 
+# What part of a tensor a grid must save.
+_LEAST_GAIN = 250
+# Rows at a distance are alike if that is so many standard deviations above chance.
+_SURE = 6
+
 _Patterns = npt.NDArray[Any]
 _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a search tries, by its level."""
+    """What a search tries.
 
-    level: int
+    Attributes:
+        scores: Whether rows and columns may have scores.
+        each_kind_of_score: Whether scores of rows alone and of columns alone are tried as well.
+        grids: How many grids are tried.
+        signs: Whether signs may be apart.
+        groups: Whether classes may have codes of their own.
+        transposed: Whether the transposed matrix is tried.
+    """
 
-    @property
-    def scores(self) -> bool:
-        """Whether rows and columns may have scores."""
-        return self.level >= 1
+    scores: bool = True
+    each_kind_of_score: bool = True
+    grids: int = 1
+    signs: bool = True
+    groups: bool = True
+    transposed: bool = False
 
-    @property
-    def each_kind_of_score(self) -> bool:
-        """Whether scores of rows alone and of columns alone are tried as well."""
-        return self.level >= 4
-
-    @property
-    def grids(self) -> int:
-        """How many grids are tried."""
-        return (0, 0, 0, 1, 1, 1, 2, 2, 4, 8)[self.level]
-
-    @property
-    def transposed(self) -> bool:
-        """Whether the transposed matrix is tried."""
-        return self.level >= 6
+    @classmethod
+    def of(cls, level: int) -> Effort:
+        """Return what is tried at a level from 0, nothing, to 9, everything."""
+        return cls(
+            scores=level >= 1,
+            each_kind_of_score=level >= 4,
+            grids=(0, 0, 0, 1, 1, 1, 2, 2, 4, 8)[level],
+            groups=level >= 2,
+            transposed=level >= 6,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Heads:
 
     zero_bits: int
     low_bits: int
-    codebook: npt.NDArray[np.uint64]
+    codebook: _Patterns
 
 
 def best_model(
@@ -95,7 +105,18 @@ def best_model(
     for transposed in _transpositions(shape, effort):
         for sparse in ways:
             candidates += _candidates(patterns, element, shape, heads, sparse, transposed, effort)
-    return min(candidates, key=lambda candidate: candidate[0])[1]
+    if len(candidates) == 1:
+        return candidates[0][1]
+    best: tuple[int, TensorModel] | None = None
+    for sample, model in candidates:
+        bits = sample.exact_bits(model, element)
+        if model.grid is not None:
+            # A grid takes time to decode, and a little may be gained by chance.
+            bits += bits // _LEAST_GAIN
+        if best is None or bits < best[0]:
+            best = bits, model
+    assert best is not None
+    return best[1]
 
 
 def _transpositions(shape: tuple[int, ...], effort: Effort) -> list[bool]:
@@ -115,8 +136,8 @@ def _candidates(
     sparse: bool,
     transposed: bool,
     effort: Effort,
-) -> list[tuple[int, TensorModel]]:
-    """Return models of one kind, the best with each grid, and their bits for a sample."""
+) -> list[tuple[_Sample, TensorModel]]:
+    """Return models of one kind, the best with each grid, and the sample that they came from."""
     matrix = Matrix.of(shape, transposed)
     codebook = heads.codebook
     if sparse and heads.low_bits == 0 and codebook[0] == 0:
@@ -139,7 +160,7 @@ def _candidates(
         if effort.grids:
             grids += _grids(shape, matrix, sample.filled, transposed, effort.grids)
         models = [sample.best_with(grid, base, effort) for grid in grids]
-    return [(sample.exact_bits(model, element), model) for model in models]
+    return [(sample, model) for model in models]
 
 
 class _Sample:
@@ -152,6 +173,7 @@ class _Sample:
 
     def __init__(self, view: _Patterns, base: TensorModel) -> None:
         step = min(max(1, view.size // _SAMPLE), max(1, view.shape[1] // 8))
+        self.step = step
         self.columns = slice(None, None, step)
         self.patterns = np.ascontiguousarray(view[:, self.columns])
         self.filled = self.patterns != 0
@@ -159,20 +181,20 @@ class _Sample:
         self.by_column = np.count_nonzero(self.filled if step == 1 else view, axis=0)
         self._width = view.shape[1]
         values = self.patterns[self.filled] if base.sparse else self.patterns.reshape(-1)
-        indices = np.searchsorted(base.codebook, base.heads_of(values))
+        indices = base.lookup.indices(base.heads_of(values))
         self._indices = indices.astype(np.int64)
         self._rows, self._columns = np.nonzero(self.filled)
 
     def exact_bits(self, model: TensorModel, element: ElementType) -> int:
-        """Return the bits of the sample under a model."""
+        """Return the bits of the matrix under a model, if it is like the sample."""
         model = dataclasses.replace(model)
         piece = self.patterns, model.column_scores[self.columns]
-        parts = fitting.complete(model, [piece], self.patterns.size)
+        (part,) = fitting.complete(model, [piece], self.patterns.size)
         writer = BitWriter()
         model.write(writer, element)
-        for part in parts:
-            bands.write(model, part, writer)
-        return len(writer.bits)
+        before = len(writer.bits)
+        bands.write(model, part, writer)
+        return before + (len(writer.bits) - before) * self.step
 
     def best_with(self, grid: Grid | None, base: TensorModel, effort: Effort) -> TensorModel:
         """Return the best model of a sparse matrix with this grid."""
@@ -184,21 +206,22 @@ class _Sample:
             row_scores = self._scores(row_kind, True)
             column_scores = self._scores(column_kind, False)
             if "scores" in (row_kind, column_kind):
+                # Of columns that are not in the sample nothing more is known than their density.
                 row_scores, sampled = fitting.refine(
                     self.filled,
                     votes,
                     row_scores,
                     column_scores[self.columns],
                     row_kind == "scores",
-                    column_kind == "scores",
+                    column_kind == "scores" and self.step == 1,
                 )
-                if sampled.size == column_scores.size:
+                if self.step == 1:
                     column_scores = sampled
             model = dataclasses.replace(
                 base, row_scores=row_scores, column_scores=column_scores, grid=grid
             )
             classes, bits = self._places(model, votes)
-            bits += self._values(model, classes)
+            bits += self._values(model, classes, effort)
             if best is None or bits < best[0]:
                 best = bits, model
         assert best is not None
@@ -245,16 +268,19 @@ class _Sample:
         writer = BitWriter()
         score_lists.write(model.row_scores, writer)
         score_lists.write(model.column_scores, writer)
-        return np.minimum(classes, count - 1), bits + len(writer.bits)
+        return np.minimum(classes, count - 1), bits * self.step + len(writer.bits)
 
-    def _values(self, model: TensorModel, classes: _Ints) -> int:
+    def _values(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
         """Choose how to code the indices, set it in the model, and return the bits."""
         symbols = model.codebook.size
         keys = classes * symbols + self._indices
         counts = np.bincount(keys, minlength=CLASSES * symbols).reshape(CLASSES, symbols)
+        if not effort.groups:
+            counts = counts.sum(axis=0, keepdims=True)
         model.cuts, best = fitting.cuts_for([counts])
-        if model.grid is None or not 0 < model.lower_half < symbols:
-            return best
+        apart = effort.signs and model.grid is not None
+        if not apart or not 0 < model.lower_half < symbols:
+            return best * self.step
         halves = [counts[:, : model.lower_half], counts[:, model.lower_half :]]
         cuts, index_bits = fitting.cuts_for(halves)
         for neighbourhood in NEIGHBOURHOODS:
@@ -262,7 +288,7 @@ class _Sample:
             if bits < best:
                 best = bits
                 model.cuts, model.sign_neighbourhood = cuts, neighbourhood
-        return best
+        return best * self.step
 
     def _sign_bits(self, model: TensorModel, neighbourhood: Neighbourhood) -> int:
         assert model.grid is not None
@@ -279,7 +305,7 @@ class _Sample:
         """Return models of a dense matrix, with groups of rows, of columns, and without."""
         models = [base]
         # Scores are for all columns, and here they come from the columns themselves.
-        if not effort.scores or self.columns.step > 1:
+        if not (effort.scores and effort.groups) or self.step > 1:
             return models
         indices = self._indices.reshape(self.patterns.shape)
         for by_row in (False, True):
@@ -304,8 +330,9 @@ def _grids(
     transposed: bool,
     most: int,
 ) -> list[Grid]:
-    """Return the grids that are worth a trial: that of a convolution's kernel, or where rows at
-    some distance are alike.
+    """Return the grids that are worth a trial.
+
+    These are the grid of a convolution's kernel, or those by which rows at some distance are alike.
     """
     if matrix.rows < 4 or matrix.rows > MAX_ROWS:
         return []
@@ -334,8 +361,9 @@ def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> li
 
 
 def _likeness(filled: npt.NDArray[np.bool_]) -> _Ints:
-    """Return for each distance of rows how much more often than by chance both elements of a pair
-    are filled, in elements.
+    """Return for each distance of rows how often both elements of a pair are filled.
+
+    Counted is what is more than by chance, or 0 where it may be chance.
     """
     rows, columns = filled.shape
     distances = min(rows // 2, 512)
@@ -344,5 +372,6 @@ def _likeness(filled: npt.NDArray[np.bool_]) -> _Ints:
     for distance in range(1, distances + 1):
         both = int(np.count_nonzero(filled[distance:] & filled[:-distance]))
         by_chance = int(per_row[distance:] @ per_row[:-distance]) // columns
-        result[distance - 1] = both - by_chance
+        more = both - by_chance
+        result[distance - 1] = more if more * abs(more) > _SURE**2 * by_chance else 0
     return result

@@ -27,6 +27,7 @@ _FIRST_ORDER = 3
 # 2**(20 - i/4), rounded.
 _QUARTERS = (1_048_576, 881_744, 741_455, 623_487)
 _WEIGHT_BITS = 20
+_QUICK = 512
 
 _Ints = npt.NDArray[np.integer]
 
@@ -155,14 +156,14 @@ def _candidates(counts: npt.NDArray[np.int64], values: int) -> list[SymbolCode]:
     codes = [SymbolCode(tuple((4 * lengths.astype(int)).tolist()), 4, 1)]
     exact = log2_fixed(doubled.sum()) - log2_fixed(doubled)
     limit = min(huffman.MAX_SYMBOLS, values)
+    several = [n for n in range(2, MAX_TOGETHER + 1) if symbols**n <= limit]
+    # The more, the closer to the entropy, if not always; codes of thousands of symbols are slow.
+    quick = [n for n in several if symbols**n <= _QUICK]
+    several = several[max(0, len(quick) - 1) : len(quick) + 1]
     for unit in (2, 1):
         step = unit << (FRACTION_BITS - 2)
         costs = np.clip((exact + step // 2) // step * unit, 0, _MOST)
-        codes += [
-            SymbolCode(tuple(costs.tolist()), unit, together)
-            for together in range(2, MAX_TOGETHER + 1)
-            if symbols**together <= limit
-        ]
+        codes += [SymbolCode(tuple(costs.tolist()), unit, together) for together in several]
     return codes
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from keras_deepcomp.container import blocks, encoding, frame, text
 from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
 from keras_deepcomp.container.dtypes import BY_NAME, ElementType, element_type, patterns_of
+from keras_deepcomp.container.search import Effort
 from keras_deepcomp.container.wire import MAX_RANK, string
 
 DEFAULT_EFFORT = 5
@@ -79,7 +80,7 @@ def write(
     records, done = [], 0
     for name, (array, element) in checked.items():
         lengths = []
-        coding, contents = _blocks(array, element, effort)
+        coding, contents = _blocks(array, element, Effort.of(effort))
         for content in contents:
             out.write(content)
             out.write(blocks.checksum(content))
@@ -113,7 +114,7 @@ class _Output:
 
 
 def _blocks(
-    array: npt.NDArray[Any], element: ElementType, effort: int
+    array: npt.NDArray[Any], element: ElementType, effort: Effort
 ) -> tuple[int, Iterator[bytes | memoryview]]:
     patterns = patterns_of(array, element)
     if not patterns.any():
