@@ -53,7 +53,7 @@ class Sequences:
 
     filled: list[BitSequence] = field(default_factory=list)
     wrong_signs: list[BitSequence] = field(default_factory=list)
-    indices: list[list[_Ints]] = field(default_factory=list)
+    indices: list[list[npt.NDArray[np.integer]]] = field(default_factory=list)
     low: _Patterns | None = None
 
 

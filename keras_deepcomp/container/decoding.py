@@ -113,7 +113,5 @@ def _check_largest(patterns: _Patterns, element: ElementType, what: str) -> None
 
 
 def _gap_bits(size: int, nonzero: int) -> int:
-    """Return how many bits hold a gap that is as wide as the mean one, with room for four times
-    that: what the paper would use (its figure 2).
-    """
+    """Return how many bits would hold a gap as in the paper's figure 2: up to four mean ones."""
     return max(1, (4 * size // max(nonzero, 1)).bit_length() - 1)

@@ -70,13 +70,12 @@ def open_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> Archive:
         FormatError: As for `load`; the message names the file.
         OSError: The file cannot be read.
     """
-    file = open(path, "rb")
-    try:
-        with _naming(path):
-            return Archive(FileSource(file), max_bytes, file.close)
-    except BaseException:
-        file.close()
-        raise
+    with _naming(path), contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb"))
+        archive = Archive(FileSource(file), max_bytes, file.close)
+        # From here on the archive closes the file.
+        stack.pop_all()
+    return archive
 
 
 def load_file(

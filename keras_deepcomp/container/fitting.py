@@ -220,7 +220,9 @@ def cuts_for(counts: list[_Ints]) -> tuple[tuple[int, ...], int]:
     if isinstance(costs, int):
         return (), 0
     # Best cost of the first `end` classes in `number` groups, and where these are cut.
-    best = {(1, end): (int(costs[0, end]), ()) for end in range(1, classes + 1)}
+    best: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {
+        (1, end): (int(costs[0, end]), ()) for end in range(1, classes + 1)
+    }
     for number in range(2, MAX_GROUPS + 1):
         for end in range(number, classes + 1):
             best[number, end] = min(
@@ -322,7 +324,9 @@ def fit_indices(model: TensorModel, parts: list[Sequences], values: int) -> None
                 codes.append(None)
                 continue
             sequences = [part.indices[group][half] for part in parts]
-            counts = sum(np.bincount(sequence, minlength=size) for sequence in sequences)
+            counts = np.zeros(size, np.int64)
+            for sequence in sequences:
+                counts += np.bincount(sequence, minlength=size)
             codes.append(SymbolCode.fit(sequences[:_STAND_FOR_ALL], counts, values))
         model.codes.append(codes)
 

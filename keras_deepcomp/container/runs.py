@@ -81,8 +81,9 @@ def run_code(step: int) -> RunCode:
 
 
 def _runs_in_symbol(step: int) -> tuple[int, int]:
-    """Return bound and number of runs for 256 symbols at most: the less likely ones are, the
-    fewer and longer runs a symbol holds.
+    """Return the bound and the number of runs for 256 symbols at most.
+
+    The less likely ones are, the fewer and longer runs a symbol holds.
     """
     if step < 2:
         return 1, 8

@@ -312,9 +312,12 @@ class _Sample:
             if min(indices.shape) < _FEWEST_LINES:
                 continue
             scores = fitting.value_scores(indices, base.codebook.size, by_row, _LEVELS)
-            key = "row_scores" if by_row else "column_scores"
-            cuts = tuple(range(1, _LEVELS))
-            models.append(dataclasses.replace(base, cuts=cuts, **{key: scores}))
+            model = dataclasses.replace(base, cuts=tuple(range(1, _LEVELS)))
+            if by_row:
+                model.row_scores = scores
+            else:
+                model.column_scores = scores
+            models.append(model)
         return models
 
 
@@ -353,7 +356,7 @@ def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> li
         return []
     multiples = np.arange(2 * depth, distances.size + 1, depth)
     widths = multiples // depth
-    order = np.argsort(-distances[multiples - 1], kind="stable") if multiples.size else []
+    order = np.argsort(-distances[multiples - 1], kind="stable")
     # The rows above are at the distance of a row of the grid, or off by a place or two.
     found = [Grid(matrix.rows, int(widths[number]), depth) for number in order[:most]]
     found.append(Grid(matrix.rows, -(-matrix.rows // depth), depth))

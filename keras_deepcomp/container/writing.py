@@ -122,7 +122,7 @@ def _blocks(
     coded = encoding.encode(patterns, element, array.shape, effort) if element.codable else None
     if coded is not None:
         return CODED, iter(coded)
-    view = memoryview(patterns.view(np.uint8))
+    view = patterns.view(np.uint8).data
     starts = range(0, len(view), blocks.RAW_BYTES)
     return RAW, (view[start : start + blocks.RAW_BYTES] for start in starts)
 
