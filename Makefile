@@ -8,7 +8,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
 
-.PHONY: help setup demo test lint format bench-demo bench-format bench-format-model clean
+.PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
+	bench-format-model clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -51,6 +52,13 @@ build/peers/.installed: benchmarks/requirements-peers.txt
 
 bench-format: setup build/peers/.installed ## The format against NNCodec and others, into benchmarks/results/
 	$(BIN)/python benchmarks/format.py
+
+bench-format-networks: setup ## Train the networks that the format is measured and tuned on
+	$(BIN)/python benchmarks/format_networks.py
+	$(BIN)/python benchmarks/format_networks.py --tuning
+
+bench-format-study: setup ## What each choice of the format gains, into benchmarks/results/
+	$(BIN)/python benchmarks/format_study.py
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
