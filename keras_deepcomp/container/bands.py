@@ -16,8 +16,8 @@ from keras_deepcomp.container import runs, symbols
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.grid import WIDE, Dealer, Grid
-from keras_deepcomp.container.model import SIGN_CLASSES, Matrix, TensorModel
-from keras_deepcomp.container.scores import CLASSES, FixedClasses, Lines, Scores
+from keras_deepcomp.container.model import Matrix, TensorModel
+from keras_deepcomp.container.scores import FixedClasses, Lines, Scores
 
 MAX_ELEMENTS = 1 << 20
 """No band of more than one column has more elements."""
@@ -78,8 +78,6 @@ def split(
     model: TensorModel,
     band: _Patterns,
     column_scores: Scores,
-    classes: int = CLASSES,
-    sign_classes: int = SIGN_CLASSES,
 ) -> Sequences:
     """Return the sequences of a band.
 
@@ -87,8 +85,6 @@ def split(
         model: The model; its likelihoods and codes are not needed yet.
         band: The patterns, shape (rows, columns).
         column_scores: The scores of the band's columns.
-        classes: The number of classes of elements.
-        sign_classes: The number of classes of signs.
 
     Returns:
         The sequences.
@@ -99,9 +95,9 @@ def split(
     if not model.sparse:
         values = _Values(np.arange(flat.size), _dense_classes(model, lines))
     elif model.grid is None:
-        values = _split_fixed(sequences, flat, lines, classes)
+        values = _split_fixed(sequences, flat, lines, model.classes)
     else:
-        values = _split_grid(sequences, flat, lines, model.grid, classes)
+        values = _split_grid(sequences, flat, lines, model.grid, model.classes)
     patterns = flat[values.elements]
     if model.low_bits:
         mask = (1 << model.low_bits) - 1
@@ -110,7 +106,7 @@ def split(
     lower = model.lower_half
     is_upper = indices >= lower
     if model.sign_neighbourhood is not None and model.grid is not None:
-        _split_signs(sequences, values, is_upper, lines, model, sign_classes)
+        _split_signs(sequences, values, is_upper, lines, model)
     groups = _groups(model, values)
     for group in range(len(model.cuts) + 1):
         inside = slice(None) if groups is None else groups == group
@@ -194,7 +190,6 @@ def _split_signs(
     is_upper: npt.NDArray[np.bool_],
     lines: Lines,
     model: TensorModel,
-    classes: int,
 ) -> None:
     grid, neighbourhood = model.grid, model.sign_neighbourhood
     assert grid is not None and neighbourhood is not None
@@ -203,8 +198,8 @@ def _split_signs(
     signs[values.rows, values.columns] = np.where(is_upper, -1, 1)
     votes = grid.votes_at(signs, values.rows, values.columns, neighbourhood)
     wrong = is_upper != (votes < 0)
-    strength = np.minimum(np.abs(votes), classes - 1)
-    for number in range(classes):
+    strength = np.minimum(np.abs(votes), model.sign_classes - 1)
+    for number in range(model.sign_classes):
         inside = wrong[strength == number]
         sequences.wrong_signs.append(BitSequence(np.flatnonzero(inside), inside.size))
 
@@ -255,14 +250,18 @@ class Cost:
         )
 
 
-def read(model: TensorModel, reader: BitReader, band: _Patterns, column_scores: Scores) -> Cost:
+def read(
+    model: TensorModel, reader: BitReader, matrix: Matrix, columns: slice, flat: _Patterns | None
+) -> Cost:
     """Read a band.
 
     Args:
         model: The model.
         reader: The cursor, at the band.
-        band: Where to write the patterns, shape (rows, columns), all zero.
-        column_scores: The scores of the band's columns.
+        matrix: The matrix.
+        columns: The band's columns.
+        flat: Where to write the patterns: those of the whole tensor, flat, those of the band all
+            zero; None to look at them only.
 
     Returns:
         What the band costs.
@@ -270,9 +269,9 @@ def read(model: TensorModel, reader: BitReader, band: _Patterns, column_scores: 
     Raises:
         FormatError: The bits break a rule of the format.
     """
-    lines = Lines.of(model.row_scores, column_scores)
+    lines = Lines.of(model.row_scores, model.column_scores[columns])
     start = reader.position
-    values = _read_places(model, reader, lines, band.shape)
+    values = _read_places(model, reader, lines)
     after_places = reader.position
     count = values.elements.size
     is_upper = None
@@ -281,16 +280,14 @@ def read(model: TensorModel, reader: BitReader, band: _Patterns, column_scores: 
     after_signs = reader.position
     indices = _read_indices(model, reader, values, is_upper)
     after_indices = reader.position
-    patterns = model.codebook[indices]
+    patterns = (model.codebook << _as(model.codebook, model.low_bits + model.zero_bits))[indices]
     if model.low_bits:
-        patterns = (patterns << np.uint64(model.low_bits)) | _read_low(
-            reader, count, model.low_bits
-        )
-    patterns <<= np.uint64(model.zero_bits)
+        low = _read_low(reader, count, model.low_bits)
+        patterns |= low.astype(patterns.dtype) << _as(patterns, model.zero_bits)
     if model.sparse and model.low_bits and not patterns.all():
         raise damaged(f"{reader.what} has a zero among its other values")
-    rows, columns = np.divmod(values.elements, lines.width)
-    band[rows, columns] = patterns
+    if flat is not None:
+        flat[matrix.flat_indices(values.elements, columns)] = patterns
     return Cost(
         after_places - start,
         after_signs - after_places,
@@ -301,10 +298,8 @@ def read(model: TensorModel, reader: BitReader, band: _Patterns, column_scores: 
     )
 
 
-def _read_places(
-    model: TensorModel, reader: BitReader, lines: Lines, shape: tuple[int, ...]
-) -> _Values:
-    size = shape[0] * shape[1]
+def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> _Values:
+    size = model.row_scores.size * lines.width
     if not model.sparse:
         return _Values(np.arange(size), _dense_classes(model, lines))
     most = lines.rows.size * lines.columns.size
@@ -368,7 +363,7 @@ def _read_signs(
     for end in ends.tolist() if count else []:
         rows, columns = values.rows[start:end], values.columns[start:end]
         votes = grid.votes_at(signs, rows, columns, neighbourhood)
-        strength = np.minimum(np.abs(votes), len(model.sign_likelihoods) - 1)
+        strength = np.minimum(np.abs(votes), model.sign_classes - 1)
         upper = (dealer.deal(strength) != 0) != (votes < 0)
         is_upper[start:end] = upper
         signs[rows, columns] = np.where(upper, -1, 1)
@@ -382,9 +377,9 @@ def _read_indices(
     reader: BitReader,
     values: _Values,
     is_upper: npt.NDArray[np.bool_] | None,
-) -> npt.NDArray[np.int64]:
+) -> npt.NDArray[np.uint16]:
     groups = _groups(model, values)
-    indices = np.zeros(values.elements.size, np.int64)
+    indices = np.zeros(values.elements.size, np.uint16)
     for group, codes in enumerate(model.codes):
         inside = None if groups is None else groups == group
         for half, code in enumerate(codes):
@@ -395,11 +390,11 @@ def _read_indices(
             offset = model.lower_half if half else 0
             if chosen is None:
                 if code is not None:
-                    indices = symbols.decode(reader, indices.size, code).astype(np.int64)
+                    indices = symbols.decode(reader, indices.size, code)
                 continue
             count = int(np.count_nonzero(chosen))
-            own_indices = symbols.decode(reader, count, code) if code is not None else 0
-            indices[chosen] = own_indices + np.int64(offset)
+            own_indices = symbols.decode(reader, count, code) if code is not None else np.uint16(0)
+            indices[chosen] = own_indices + np.uint16(offset)
     return indices
 
 

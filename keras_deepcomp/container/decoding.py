@@ -83,12 +83,7 @@ def _read_coded(
     for number, columns in enumerate(matrix.bands(count)):
         if number:
             reader = BitReader(next(blocks), record.what)
-        if patterns is None:
-            width = columns.stop - columns.start
-            band = np.zeros((matrix.rows, width), record.element.pattern)
-        else:
-            band = matrix.view(patterns)[:, columns]
-        cost += bands.read(model, reader, band, model.column_scores[columns])
+        cost += bands.read(model, reader, matrix, columns, patterns)
         reader.finish()
     return dataclasses.replace(
         info,

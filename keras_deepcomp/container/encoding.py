@@ -66,41 +66,51 @@ def _code(
 
 
 def _heads(patterns: _Patterns, element: ElementType) -> Heads | None:
-    """Return the zero bits, the low bits and the codebook of the heads, of all elements."""
-    union = int(np.bitwise_or.reduce(patterns))
+    """Return how to cut the patterns, and the heads of all elements."""
+    distinct, union = _distinct(patterns, 0)
     zero_bits = (union & -union).bit_length() - 1
     width = 8 * element.itemsize - zero_bits
-    codebook = _distinct(patterns >> _as(patterns, zero_bits))
-    if codebook is not None:
-        low_bits = 0
-        if codebook.size > 64 and 4 * codebook.size > patterns.size:
-            # Many values for so few elements: perhaps they are better cut in two.
-            low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=True)
-    else:
+    if distinct is None:
         low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=False)
+    elif distinct.size > 64 and 4 * distinct.size > patterns.size:
+        # Many values for so few elements: perhaps they are better cut in two.
+        low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=True)
+    else:
+        low_bits = 0
     if low_bits:
-        codebook = _distinct(patterns >> _as(patterns, zero_bits + low_bits))
-    return None if codebook is None else Heads(zero_bits, low_bits, codebook)
+        distinct, _ = _distinct(patterns, zero_bits + low_bits)
+    elif distinct is not None:
+        distinct = distinct >> _as(patterns, zero_bits)
+    return None if distinct is None else Heads(zero_bits, low_bits, distinct)
 
 
 def _as(patterns: _Patterns, value: int) -> Any:
     return patterns.dtype.type(value)
 
 
-def _distinct(patterns: _Patterns) -> _Patterns | None:
-    """Return the distinct patterns, ascending, or None if they are too many for a codebook."""
-    if patterns.itemsize <= 2:
-        codebook = np.flatnonzero(np.bincount(patterns)).astype(patterns.dtype)
-        return codebook if codebook.size <= MAX_SYMBOLS else None
-    lookup = Lookup(np.unique(patterns[:_SAMPLE]))
-    for start in range(_SAMPLE, patterns.size, _SAMPLE):
-        if lookup.codebook.size > MAX_SYMBOLS:
-            return None
-        new = lookup.others(patterns[start : start + _SAMPLE])
-        if new.size:
-            # Sorting is slow, and most often there is nothing new.
-            lookup = Lookup(np.union1d(lookup.codebook, new))
-    return lookup.codebook if lookup.codebook.size <= MAX_SYMBOLS else None
+def _distinct(patterns: _Patterns, shift: int) -> tuple[_Patterns | None, int]:
+    """Return the distinct patterns after a shift, and all bits that are set in any of them.
+
+    The patterns are ascending, or None if they are too many for a codebook.
+    """
+    shifted = _as(patterns, shift)
+    union = 0
+    lookup: Lookup | None = Lookup(patterns[:1] >> shifted)
+    for start in range(0, patterns.size, _SAMPLE):
+        block = patterns[start : start + _SAMPLE]
+        if not block.all():
+            # Most often nearly all are zero, and zeros are soon dealt with.
+            block = np.append(block[block != 0], _as(patterns, 0))
+        block = block >> shifted
+        union |= int(np.bitwise_or.reduce(block))
+        if lookup is not None:
+            new = lookup.others(block)
+            if new.size:
+                # Sorting is slow, and most often there is nothing new.
+                lookup = Lookup(np.union1d(lookup.codebook, new))
+            if lookup.codebook.size > MAX_SYMBOLS:
+                lookup = None
+    return (None if lookup is None else lookup.codebook), union
 
 
 def _best_low_bits(patterns: _Patterns, zero_bits: int, width: int, with_zero: bool) -> int:

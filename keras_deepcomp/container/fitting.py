@@ -14,15 +14,16 @@ from keras_deepcomp.container import bands
 from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bands import BitSequence, Sequences
 from keras_deepcomp.container.logarithm import ONE, log2_fixed
-from keras_deepcomp.container.model import MAX_GROUPS, SIGN_CLASSES, TensorModel
+from keras_deepcomp.container.model import MAX_GROUPS, TensorModel
 from keras_deepcomp.container.runs import Likelihood
 from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
 from keras_deepcomp.container.symbols import SymbolCode
 
 _ROUNDS = 4
 _LEVELS = MAX_SCORE + 1
-# Votes of neighbours and scores of the other kind of line add up to less than this.
-_SUMS = 32
+# Scores of the other kind of line, and the votes of neighbours, add up to less than this.
+_SUMS = _LEVELS
+_SUMS_WITH_VOTES = 24
 # A symbol's entry in a table takes about three bits, and a table some more for itself.
 _TABLE_BITS_PER_SYMBOL = 3
 _TABLE_BITS = 12
@@ -115,27 +116,30 @@ def _by_line(
     """
     across = filled if is_row else filled.T
     lines = across.shape[0]
+    sums_in_all = _SUMS if votes is None else _SUMS_WITH_VOTES
     other_sums = np.maximum(other, 0).astype(np.int64)
     line, place = np.nonzero(across)
-    keys = line * _SUMS + other_sums[place]
+    keys = line * sums_in_all + other_sums[place]
     if votes is None:
-        per_line = np.bincount(other_sums[other >= 0], minlength=_SUMS)
-        totals = np.broadcast_to(per_line, (lines, _SUMS))
+        per_line = np.bincount(other_sums[other >= 0], minlength=sums_in_all)
+        totals = np.broadcast_to(per_line, (lines, sums_in_all))
     else:
         votes_across = votes if is_row else votes.T
         keys += votes_across[line, place]
         live = np.flatnonzero(other >= 0)
         sums = votes_across[:, live] + other_sums[live]
-        sums += np.arange(lines, dtype=np.int64)[:, np.newaxis] * _SUMS
-        totals = np.bincount(sums.reshape(-1), minlength=lines * _SUMS).reshape(lines, _SUMS)
-    ones = np.bincount(keys, minlength=lines * _SUMS).reshape(lines, _SUMS)
+        sums += np.arange(lines, dtype=np.int64)[:, np.newaxis] * sums_in_all
+        totals = np.bincount(sums.reshape(-1), minlength=lines * sums_in_all).reshape(
+            lines, sums_in_all
+        )
+    ones = np.bincount(keys, minlength=lines * sums_in_all).reshape(lines, sums_in_all)
     return totals, ones
 
 
 def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
     live = own >= 0
     shift = np.maximum(own, 0).astype(np.int64)
-    sums = np.minimum(np.arange(_SUMS) + shift[:, np.newaxis], CLASSES - 1)
+    sums = np.minimum(np.arange(totals.shape[1]) + shift[:, np.newaxis], CLASSES - 1)
     size = np.bincount(sums[live].reshape(-1), weights=totals[live].reshape(-1), minlength=CLASSES)
     rare = np.bincount(sums[live].reshape(-1), weights=ones[live].reshape(-1), minlength=CLASSES)
     cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
@@ -144,7 +148,7 @@ def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
     costs = np.empty((own.size, _LEVELS), np.int64)
     zeros = totals - ones
     for level in range(_LEVELS):
-        classes = np.minimum(np.arange(_SUMS) + level, CLASSES - 1)
+        classes = np.minimum(np.arange(totals.shape[1]) + level, CLASSES - 1)
         costs[:, level] = ones @ cost_one[classes] + zeros @ cost_zero[classes] + side[level]
     best = costs.argmin(axis=1)
     if live.any():
@@ -293,14 +297,6 @@ def complete(model: TensorModel, pieces: list[Piece], values: int) -> list[Seque
         The sequences of each band.
     """
     parts = [bands.split(model, *piece) for piece in pieces]
-    classes, sign_classes = CLASSES, SIGN_CLASSES
-    if model.sparse:
-        classes, _ = class_count(*count_bits([part.filled for part in parts]))
-    if model.sign_neighbourhood is not None:
-        sign_classes, _ = class_count(*count_bits([part.wrong_signs for part in parts]))
-    model.cuts = tuple(cut for cut in model.cuts if cut < classes)
-    if classes < CLASSES or sign_classes < SIGN_CLASSES:
-        parts = [bands.split(model, *piece, classes, sign_classes) for piece in pieces]
     model.likelihoods = fit_likelihoods([part.filled for part in parts])
     model.sign_likelihoods = fit_likelihoods([part.wrong_signs for part in parts])
     fit_indices(model, parts, values)

@@ -53,6 +53,22 @@ class Matrix:
             return flat.reshape(self.columns, self.rows).T
         return flat.reshape(self.rows, self.columns)
 
+    def flat_indices(
+        self, elements: npt.NDArray[np.int64], columns: slice
+    ) -> npt.NDArray[np.int64]:
+        """Return the places in the flat tensor of elements of some of the columns.
+
+        Args:
+            elements: Their flat indices in the matrix of these columns alone, shape (n,).
+            columns: The columns.
+        """
+        width = columns.stop - columns.start
+        if width == self.columns and not self.transposed:
+            return elements
+        rows, own = np.divmod(elements, width)
+        own += columns.start
+        return own * self.rows + rows if self.transposed else rows * self.columns + own
+
     def bands(self, count: int) -> list[slice]:
         """Return the columns of each of so many bands."""
         return [
@@ -77,10 +93,12 @@ class TensorModel:
         row_scores: A score for each row of the matrix.
         column_scores: A score for each column.
         grid: How the rows lie in a grid, or None.
+        classes: The number of classes of elements; higher sums are in the last one.
         likelihoods: Of a non-zero element, for each class; only if sparse.
         sign_neighbourhood: Whose signs predict an element's sign; None if signs are part of the
             index. Only with a grid.
         lower_half: How many codebook values have the sign bit clear.
+        sign_classes: The number of classes of signs likewise.
         sign_likelihoods: Of a wrong prediction, for each number of votes.
         cuts: The classes at which another group begins, ascending.
         codes: For each group, the codes of the indices: one, or with a `sign_neighbourhood` one
@@ -96,18 +114,15 @@ class TensorModel:
     row_scores: Scores
     column_scores: Scores
     grid: Grid | None = None
+    classes: int = scores.CLASSES
     likelihoods: list[Likelihood] = field(default_factory=list)
     sign_neighbourhood: Neighbourhood | None = None
     lower_half: int = 0
+    sign_classes: int = SIGN_CLASSES
     sign_likelihoods: list[Likelihood] = field(default_factory=list)
     cuts: tuple[int, ...] = ()
     codes: list[list[SymbolCode | None]] = field(default_factory=list)
     codebook_bits: int = 0
-
-    @property
-    def classes(self) -> int:
-        """The number of classes of elements; higher sums of scores are in the last one."""
-        return len(self.likelihoods) if self.sparse else scores.CLASSES
 
     def count_lower_half(self, element: ElementType) -> None:
         """Set `lower_half`."""
@@ -124,11 +139,11 @@ class TensorModel:
         """From heads to indices."""
         return Lookup(self.codebook)
 
-    def largest_patterns(self) -> npt.NDArray[np.uint64]:
+    def largest_patterns(self) -> npt.NDArray[Any]:
         """Return the largest pattern of each codebook value, shape (clusters,)."""
-        low = np.uint64((1 << self.low_bits) - 1)
-        heads = (self.codebook << np.uint64(self.low_bits)) | low
-        return heads << np.uint64(self.zero_bits)
+        of_type = self.codebook.dtype.type
+        heads = self.codebook << of_type(self.low_bits) | of_type((1 << self.low_bits) - 1)
+        return heads << of_type(self.zero_bits)
 
     def halves(self) -> list[int]:
         """Return how many codebook values are in each half; a single one if signs are not apart."""
@@ -198,7 +213,7 @@ class TensorModel:
             raise damaged(f"{reader.what} has patterns without a head")
         sparse = reader.flag()
         before = reader.position
-        codebook = _read_codebook(reader, width, head_bits)
+        codebook = _read_codebook(reader, width, head_bits).astype(element.pattern)
         codebook_bits = reader.position - before
         if sparse and low_bits == 0 and codebook[0] == 0:
             raise damaged(f"{reader.what} has zero in a codebook of other values")
@@ -232,11 +247,12 @@ class TensorModel:
         )
         model.codebook_bits = codebook_bits
         if sparse:
-            classes = reader.number(4) + 1 if several_classes else 1
-            model.likelihoods = read_likelihoods(reader, classes)
+            model.classes = reader.number(4) + 1 if several_classes else 1
+            model.likelihoods = read_likelihoods(reader, model.classes)
         if grid is not None and reader.flag():
             model.sign_neighbourhood = NEIGHBOURHOODS[reader.number(1)]
-            model.sign_likelihoods = read_likelihoods(reader, reader.number(3) + 1)
+            model.sign_classes = reader.number(3) + 1
+            model.sign_likelihoods = read_likelihoods(reader, model.sign_classes)
         model.count_lower_half(element)
         halves = model.halves()
         if 0 in halves:

@@ -264,11 +264,11 @@ class _Sample:
             totals[CLASSES - 1 :].sum(),
             ones[CLASSES - 1 :].sum(),
         )
-        count, bits = fitting.class_count(ones[:CLASSES], totals[:CLASSES])
+        model.classes, bits = fitting.class_count(ones[:CLASSES], totals[:CLASSES])
         writer = BitWriter()
         score_lists.write(model.row_scores, writer)
         score_lists.write(model.column_scores, writer)
-        return np.minimum(classes, count - 1), bits * self.step + len(writer.bits)
+        return np.minimum(classes, model.classes - 1), bits * self.step + len(writer.bits)
 
     def _values(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
         """Choose how to code the indices, set it in the model, and return the bits."""
@@ -284,13 +284,15 @@ class _Sample:
         halves = [counts[:, : model.lower_half], counts[:, model.lower_half :]]
         cuts, index_bits = fitting.cuts_for(halves)
         for neighbourhood in NEIGHBOURHOODS:
-            bits = index_bits + self._sign_bits(model, neighbourhood)
-            if bits < best:
-                best = bits
+            sign_classes, sign_bits = self._sign_classes(model, neighbourhood)
+            if index_bits + sign_bits < best:
+                best = index_bits + sign_bits
                 model.cuts, model.sign_neighbourhood = cuts, neighbourhood
+                model.sign_classes = sign_classes
         return best * self.step
 
-    def _sign_bits(self, model: TensorModel, neighbourhood: Neighbourhood) -> int:
+    def _sign_classes(self, model: TensorModel, neighbourhood: Neighbourhood) -> tuple[int, int]:
+        """Return into how many classes to put signs, and the bits that they take."""
         assert model.grid is not None
         is_upper = self._indices >= model.lower_half
         signs = np.zeros(self.filled.shape, np.int8)
@@ -299,7 +301,7 @@ class _Sample:
         strength = np.minimum(np.abs(votes), SIGN_CLASSES - 1)
         totals = np.bincount(strength, minlength=SIGN_CLASSES)
         wrong = np.bincount(strength[is_upper != (votes < 0)], minlength=SIGN_CLASSES)
-        return fitting.class_count(wrong, totals)[1]
+        return fitting.class_count(wrong, totals)
 
     def dense_models(self, base: TensorModel, effort: Effort) -> list[TensorModel]:
         """Return models of a dense matrix, with groups of rows, of columns, and without."""
