@@ -20,6 +20,7 @@ import json
 import lzma
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from unittest import mock
 
@@ -35,7 +36,8 @@ with mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in TORCH}):
 
 NO_HISTORY = (deepCABAC.HdspMode.AlwaysOff, np.zeros(2, np.int8))
 PROFILE = 1  # the standard's second edition: row skipping and bounded codebooks
-UNARY_LENGTHS = (1, 2, 3, 4, 6, 8, 11, 16, 24, 32, 64, 128, 255)
+UNARY_LENGTHS = (1, 2, 3, 4, 6, 8, 11, 16, 32, 64, 128)
+LARGE = 1_000_000
 SCANS = range(5)  # by row, or in blocks of 8, 16, 32, 64
 
 
@@ -66,16 +68,13 @@ BYTE_CODERS = {
 }
 
 
-def byte_coder_size(name, array):
+def byte_coder_size(name, array, order):
     encode, decode = BYTE_CODERS[name]
-    sizes = []
-    for order in "CF":
-        raw = array.tobytes(order)
-        data = encode(raw, array.itemsize)
-        if decode(data, array.itemsize) != raw:
-            raise AssertionError(f"{name} is not lossless")
-        sizes.append(len(data))
-    return min(sizes)
+    raw = array.tobytes(order)
+    data = encode(raw, array.itemsize)
+    if decode(data, array.itemsize) != raw:
+        raise AssertionError(f"{name} is not lossless")
+    return len(data)
 
 
 def orders(array):
@@ -97,16 +96,24 @@ def with_zero_at(array, symbol):
     return table.astype(np.int32)[np.searchsorted(codebook, array)]
 
 
-def encode(matrix, setting):
+def zero_rows(matrix):
+    return (~matrix.any(axis=1)).astype(np.int32)
+
+
+def encode(matrix, skippable, setting):
     encoder = deepCABAC.Encoder()
     encoder.initCtxModels(setting["unary_length"], setting["param_opt"])
-    skipped = np.zeros(len(matrix), np.int32)
-    if setting["row_skip"]:
-        skipped[~matrix.any(axis=1)] = 1
     encoder.encodeLayer(
-        matrix, 0, setting["scan"], PROFILE, 0, setting["row_skip"], skipped, *NO_HISTORY,
+        matrix,
+        0,
+        setting["scan"],
+        PROFILE,
+        0,
+        setting["row_skip"],
+        skippable,
+        *NO_HISTORY,
         *setting["codebook"],
-    )  # fmt: skip
+    )
     return encoder.finish()
 
 
@@ -133,48 +140,56 @@ def decode(data, shape, setting, points):
 
 
 class Search:
-    """The smallest payload over NNCodec's settings, one setting after the other till none helps."""
+    """The smallest payload over NNCodec's settings.
+
+    All orders and scans are tried with one setting of the rest; from the two best of them (of large
+    arrays, the best), one setting after the other is changed till none helps.
+    """
 
     def __init__(self, array):
-        self.matrices = dict(orders(with_zero_at(array, self._centre(array))))
+        self.matrices = dict(orders(with_zero_at(array, self._commonest(array))))
+        self.zero_rows = {order: zero_rows(matrix) for order, matrix in self.matrices.items()}
+        self.sizes = {}
         matrix = self.matrices["as it is"]
         lowest, highest = int(matrix.min()), int(matrix.max())
         largest = max(-lowest, highest, 2)
         bounds = (highest - lowest + 1, -lowest)
+        start = {"unary_length": min(largest, 11), "param_opt": 1, "row_skip": 1}
+        self.starts = [
+            {"order": order, "scan": scan, "codebook": bounds, **start}
+            for order in self.matrices
+            for scan in SCANS
+        ]
         self.choices = {
-            "unary_length": [n for n in UNARY_LENGTHS if n <= largest],
+            "unary_length": [length for length in UNARY_LENGTHS if length <= largest],
             "param_opt": [0, 1],
             "row_skip": [0, 1],
             "codebook": [(0, 0), bounds],
         }
-        self.tried = {}
-        start = {"unary_length": min(largest, 11), "param_opt": 1, "row_skip": 1,
-                 "codebook": bounds}  # fmt: skip
-        by_order = {
-            f"{order}, scan {scan}": self.size({"order": order, "scan": scan, **start})
-            for order in self.matrices
-            for scan in SCANS
-        }
-        self.sizes_by_order = by_order
-        self.best = min(
-            (self._descend({**start, "order": order, "scan": int(scan)}) for order, scan in (
-                key.split(", scan ") for key in sorted(by_order, key=by_order.get)[:2]
-            )),
-            key=self.size,
-        )  # fmt: skip
+        best_starts = sorted(self.starts, key=self.size)[: 2 if array.size < LARGE else 1]
+        self.best = min(map(self._descend, best_starts), key=self.size)
 
     @staticmethod
-    def _centre(array):
-        """The symbol that NNCodec codes as its zero: zero, or, where it is rare, the commonest."""
+    def _commonest(array):
+        """What NNCodec gets as its zero: zero in a sparse array, which is what it is made for."""
         symbols, counts = np.unique(array, return_counts=True)
         return symbols[counts.argmax()]
 
+    def encode(self, setting):
+        """The payload."""
+        order = setting["order"]
+        return encode(self.matrices[order], self.zero_rows[order], setting)
+
     def size(self, setting):
         """The bytes of the payload."""
-        key = tuple(sorted(setting.items()))
-        if key not in self.tried:
-            self.tried[key] = len(encode(self.matrices[setting["order"]], setting))
-        return self.tried[key]
+        key = tuple(setting[part] for part in sorted(setting))
+        if key not in self.sizes:
+            self.sizes[key] = len(self.encode(setting))
+        return self.sizes[key]
+
+    def by_order(self):
+        """The bytes for each order and scan, before the other settings are tuned."""
+        return {f"{each['order']}, scan {each['scan']}": self.size(each) for each in self.starts}
 
     def _descend(self, setting):
         while True:
@@ -202,25 +217,31 @@ class Peers:
     def sizes(self, name):
         """The bytes that each peer takes, and NNCodec's best setting."""
         array = self.arrays[name]
-        search = Search(array)
-        matrix = np.ascontiguousarray(search.matrices[search.best["order"]])
-        data = encode(matrix, search.best)
-        points = entry_points(data, matrix.shape, search.best) if search.best["scan"] else None
-        if not np.array_equal(decode(data, matrix.shape, search.best, points), matrix):
+        with ThreadPoolExecutor(2) as pool:
+            jobs = {
+                coder: [pool.submit(byte_coder_size, coder, array, order) for order in "CF"]
+                for coder in BYTE_CODERS
+            }
+            search = Search(array)
+            sizes = {coder: min(job.result() for job in both) for coder, both in jobs.items()}
+        best = search.best
+        matrix = search.matrices[best["order"]]
+        data = search.encode(best)
+        points = entry_points(data, matrix.shape, best) if best["scan"] else None
+        if not np.array_equal(decode(data, matrix.shape, best, points), matrix):
             raise AssertionError("NNCodec is not lossless")
-        self.prepared[name] = matrix, search.best, data, points
-        sizes = {coder: byte_coder_size(coder, array) for coder in BYTE_CODERS}
+        self.prepared[name] = matrix, search.zero_rows[best["order"]], best, data, points
         return {
             "bytes": {**sizes, "nncodec": len(data)},
-            "nncodec_setting": search.best,
-            "nncodec_bytes_by_order": search.sizes_by_order,
+            "nncodec_setting": best,
+            "nncodec_bytes_by_order": search.by_order(),
         }
 
     def times(self, name):
         """Seconds of one encoding and one decoding by NNCodec, with the setting found before."""
-        matrix, setting, data, points = self.prepared[name]
+        matrix, skippable, setting, data, points = self.prepared[name]
         start = time.perf_counter()
-        encode(matrix, setting)
+        encode(matrix, skippable, setting)
         middle = time.perf_counter()
         decode(data, matrix.shape, setting, points)
         return {"encode": middle - start, "decode": time.perf_counter() - middle}

@@ -37,9 +37,15 @@ VGG16 = {
     "fc2": ((4096, 4096), 0.04, 5),
     "predictions": ((4096, 1000), 0.23, 5),
 }
-# Of fc1 (the paper's fc6), a quarter of the rows: with all of them the byte compressors take hours.
-VGG16_ROWS = {"block4_conv2": None, "block5_conv3": None, "fc1": 6272, "fc2": None,
-              "predictions": None}  # fmt: skip
+# The layers that are measured, and how many of their first rows: with all rows of the two largest,
+# fc1 and fc2 (the paper's fc6 and fc7), brotli and xz would take most of an hour.
+VGG16_ROWS = {
+    "block4_conv2": None,
+    "block5_conv3": None,
+    "fc1": 3136,
+    "fc2": 1024,
+    "predictions": None,
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Subject:
     @property
     def nonzero(self):
         """The non-zero elements of all arrays."""
-        return sum(np.count_nonzero(array) for array in self.arrays.values())
+        return sum(int(np.count_nonzero(array)) for array in self.arrays.values())
 
 
 def narrowest(integers):
