@@ -19,17 +19,8 @@ from keras_deepcomp.container.grid import WIDE, Dealer, Grid
 from keras_deepcomp.container.model import Matrix, TensorModel
 from keras_deepcomp.container.scores import FixedClasses, Lines, Scores
 
-MAX_ELEMENTS = 1 << 20
-"""No band of more than one column has more elements."""
-
 _Ints = npt.NDArray[np.int64]
 _Patterns = npt.NDArray[Any]
-
-
-def band_count(matrix: Matrix) -> int:
-    """Return into how many bands a matrix is cut."""
-    per_band = max(1, MAX_ELEMENTS // matrix.rows)
-    return -(-matrix.columns // per_band)
 
 
 @dataclass
@@ -141,8 +132,8 @@ def _split_fixed(sequences: Sequences, flat: _Patterns, lines: Lines, classes: i
     elements = np.flatnonzero(flat)
     rows, columns = np.divmod(elements, lines.width)
     numbers = lines.numbers(rows, columns)
-    for ones, total in zip(fixed.sequences(*numbers), fixed.totals.tolist(), strict=True):
-        sequences.filled.append(BitSequence(ones, total))
+    for number, ones in enumerate(fixed.sequences(*numbers)):
+        sequences.filled.append(BitSequence(ones, fixed.total(number)))
     return _Values(elements, fixed.classes_at(*numbers))
 
 
@@ -309,7 +300,7 @@ def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> _Values
     fixed = FixedClasses(lines, model.classes)
     is_filled = np.zeros(size, bool)
     for number, (places, likelihood) in enumerate(zip(rare, model.likelihoods, strict=True)):
-        total = int(fixed.totals[number])
+        total = fixed.total(number)
         if places.size and places[-1] >= total:
             raise damaged(f"{reader.what} has an entry past its last element")
         if likelihood.inverted:

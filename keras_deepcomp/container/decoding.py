@@ -72,15 +72,12 @@ def _read_coded(
     record: Record, blocks: Iterator[memoryview], patterns: _Patterns | None, info: TensorInfo
 ) -> TensorInfo:
     reader = BitReader(next(blocks), record.what)
-    model = TensorModel.read(reader, record.element, record.shape)
+    model = TensorModel.read(reader, record.element, record.shape, len(record.lengths))
     _check_largest(model.largest_patterns(), record.element, record.what)
     model_bits = reader.position
     matrix = Matrix.of(record.shape, model.transposed)
-    count = len(record.lengths)
-    if count > matrix.columns or matrix.rows * -(-matrix.columns // count) > bands.MAX_ELEMENTS:
-        raise damaged(f"{record.what} has {count:,} bands for {matrix.columns:,} columns")
     cost = bands.Cost()
-    for number, columns in enumerate(matrix.bands(count)):
+    for number, columns in enumerate(matrix.bands()):
         if number:
             reader = BitReader(next(blocks), record.what)
         cost += bands.read(model, reader, matrix, columns, patterns)

@@ -50,10 +50,7 @@ def _code(
     """Return the blocks of a tensor under a model, which is completed here."""
     matrix = Matrix.of(shape, model.transposed)
     view = matrix.view(patterns)
-    pieces = [
-        (view[:, columns], model.column_scores[columns])
-        for columns in matrix.bands(bands.band_count(matrix))
-    ]
+    pieces = [(view[:, columns], model.column_scores[columns]) for columns in matrix.bands()]
     parts = fitting.complete(model, pieces, patterns.size)
     blocks = []
     writer = BitWriter()

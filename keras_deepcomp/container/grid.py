@@ -31,6 +31,8 @@ WIDE: Neighbourhood = (
 NEAR: Neighbourhood = ((0, -1, 2), (-1, 0, 2), (-1, 1, 1))
 
 MAX_ROWS = 1 << 18
+MAX_STEPS = 1024
+"""Each step takes time, however few elements it has."""
 
 _Places = npt.NDArray[np.intp]
 
@@ -57,6 +59,17 @@ class Grid:
     def size(self) -> int:
         """How many rows of the matrix share a row of the grid."""
         return self.width * self.depth
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        height = -(-self.rows // self.size)
+        return 2 * (height - 1) + self.width
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether a file may have it."""
+        return self.rows <= MAX_ROWS and self.size <= self.rows and self.steps <= MAX_STEPS
 
     @functools.cached_property
     def step_of_row(self) -> npt.NDArray[np.int64]:

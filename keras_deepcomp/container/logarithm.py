@@ -33,7 +33,7 @@ def _table() -> _Ints:
 
 
 def log2_fixed(values: npt.ArrayLike) -> _Ints:
-    """Return the base-2 logarithm in units of 2**-20, off by a unit at most.
+    """Return the base-2 logarithm in units of 2**-20, rounded down, at most two units too low.
 
     Args:
         values: Integers below 2**62; those below 1 count as 1.

@@ -22,6 +22,8 @@ from keras_deepcomp.container.runs import Likelihood, read_likelihoods, write_li
 from keras_deepcomp.container.scores import Scores
 from keras_deepcomp.container.symbols import SymbolCode
 
+MAX_BAND = 1 << 20
+"""The most elements of a band."""
 SIGN_CLASSES = 8
 MAX_GROUPS = 4
 NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (grids.NEAR, grids.WIDE)
@@ -69,8 +71,16 @@ class Matrix:
         own += columns.start
         return own * self.rows + rows if self.transposed else rows * self.columns + own
 
-    def bands(self, count: int) -> list[slice]:
-        """Return the columns of each of so many bands."""
+    @property
+    def band_count(self) -> int:
+        """Into how many bands the matrix is cut; none if a column is too long for one."""
+        if self.rows > MAX_BAND:
+            return 0
+        return -(-self.columns // (MAX_BAND // self.rows))
+
+    def bands(self) -> list[slice]:
+        """Return the columns of each band."""
+        count = self.band_count
         return [
             slice(number * self.columns // count, (number + 1) * self.columns // count)
             for number in range(count)
@@ -196,8 +206,10 @@ class TensorModel:
                     code.write(writer)
 
     @classmethod
-    def read(cls, reader: BitReader, element: ElementType, shape: tuple[int, ...]) -> TensorModel:
-        """Read what `write` wrote, for a tensor of this type and shape.
+    def read(
+        cls, reader: BitReader, element: ElementType, shape: tuple[int, ...], blocks: int
+    ) -> TensorModel:
+        """Read what `write` wrote, for a tensor of this type and shape, in so many blocks.
 
         Raises:
             FormatError: It breaks a rule of the format.
@@ -220,12 +232,15 @@ class TensorModel:
         several_classes = reader.flag()
         transposed = several_classes and reader.flag()
         matrix = Matrix.of(shape, transposed)
+        if blocks != matrix.band_count:
+            needed = matrix.band_count
+            raise damaged(f"{reader.what} has {blocks:,} blocks, and its shape needs {needed:,}")
         grid = None
         if several_classes and reader.flag():
             grid = Grid(
                 matrix.rows, reader.golomb(_WIDTH_ORDER) + 1, reader.golomb(_WIDTH_ORDER) + 1
             )
-            if not sparse or matrix.rows > grids.MAX_ROWS or grid.size > matrix.rows:
+            if not sparse or not grid.is_allowed:
                 raise damaged(f"{reader.what} has a grid where none can be")
         if several_classes:
             row_scores = scores.read(reader, matrix.rows)

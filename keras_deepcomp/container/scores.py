@@ -91,23 +91,31 @@ class FixedClasses:
     def __init__(self, lines: Lines, count: int) -> None:
         self._lines = lines
         self._count = count
-        scores = np.arange(MAX_SCORE + 1, dtype=np.int64)[:, np.newaxis]
-        # For rows of each score: the class of each live column, its rank within the class, and the
-        # live columns class by class.
-        self._classes = np.minimum(scores + lines.column_scores, count - 1)
-        self._by_class = np.argsort(self._classes, axis=1, kind="stable")
-        self._counts = np.stack([np.bincount(row, minlength=count) for row in self._classes])
+        # Only scores that rows have: so the tables have no more entries than the band elements.
+        scores, self._kinds = np.unique(lines.row_scores, return_inverse=True)
+        # For rows of each score: the class of each live column, the live columns class by class,
+        # and how many there are of each class.
+        sums = scores[:, np.newaxis] + lines.column_scores
+        self._classes = np.minimum(sums, count - 1)
+        self._by_class = np.argsort(self._classes, axis=1, kind="stable").astype(np.int32)
+        self._counts = np.zeros((scores.size, count), np.int64)
+        for kind, row in enumerate(self._classes):
+            self._counts[kind] = np.bincount(row, minlength=count)
         self._starts = np.cumsum(self._counts, axis=1) - self._counts
-        per_row = self._counts[lines.row_scores]
-        self._offsets = np.cumsum(per_row, axis=0) - per_row
-        self.totals = per_row.sum(axis=0)
-        """The number of elements of each class, shape (count,)."""
+
+    def _ends(self, number: int) -> npt.NDArray[np.int64]:
+        """Return how many elements of a class there are up to the end of each live row."""
+        return np.cumsum(self._counts[self._kinds, number])
+
+    def total(self, number: int) -> int:
+        """Return how many elements of a class there are."""
+        return int(self._counts[self._kinds, number].sum())
 
     def classes_at(
         self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
-    ) -> npt.NDArray[np.int64]:
+    ) -> npt.NDArray[np.int8]:
         """Return the classes of elements, given by live row and live column numbers."""
-        return self._classes[self._lines.row_scores[rows], columns]
+        return self._classes[self._kinds[rows], columns]
 
     def sequences(
         self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
@@ -122,18 +130,24 @@ class FixedClasses:
             For each class the places, ascending.
         """
         ranks = np.empty_like(self._by_class)
-        np.put_along_axis(ranks, self._by_class, np.arange(ranks.shape[1])[np.newaxis], axis=1)
-        scores = self._lines.row_scores[rows]
-        classes = self._classes[scores, columns]
-        places = (
-            self._offsets[rows, classes] + ranks[scores, columns] - self._starts[scores, classes]
-        )
-        return [places[classes == number] for number in range(self._count)]
+        own_ranks = np.arange(ranks.shape[1], dtype=np.int32)
+        np.put_along_axis(ranks, self._by_class, own_ranks[np.newaxis], axis=1)
+        kinds = self._kinds[rows]
+        classes = self._classes[kinds, columns]
+        found = []
+        for number in range(self._count):
+            inside = np.flatnonzero(classes == number) if self._count > 1 else slice(None)
+            own_rows, own_kinds = rows[inside], kinds[inside]
+            offsets = self._ends(number) - self._counts[self._kinds, number]
+            in_row = ranks[own_kinds, columns[inside]] - self._starts[own_kinds, number]
+            found.append(offsets[own_rows] + in_row)
+        return found
 
     def elements(self, number: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elements at places of a class's sequence, as flat indices of the matrix."""
-        rows = np.searchsorted(self._offsets[:, number], places, side="right") - 1
-        scores = self._lines.row_scores[rows]
-        ranks = places - self._offsets[rows, number] + self._starts[scores, number]
-        columns = self._by_class[scores, ranks]
+        ends = self._ends(number)
+        rows = np.searchsorted(ends, places, side="right")
+        kinds = self._kinds[rows]
+        before = ends[rows] - self._counts[kinds, number]
+        columns = self._by_class[kinds, places - before + self._starts[kinds, number]]
         return self._lines.rows[rows] * self._lines.width + self._lines.columns[columns]

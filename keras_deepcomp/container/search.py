@@ -121,9 +121,7 @@ def best_model(
 
 def _transpositions(shape: tuple[int, ...], effort: Effort) -> list[bool]:
     possible = [
-        transposed
-        for transposed in (False, True)
-        if Matrix.of(shape, transposed).rows <= bands.MAX_ELEMENTS
+        transposed for transposed in (False, True) if Matrix.of(shape, transposed).band_count
     ]
     return possible if len(shape) > 1 and effort.transposed else possible[:1]
 
@@ -344,7 +342,8 @@ def _grids(
     if len(shape) > 2 and not transposed:
         depth = shape[-2]
         width = shape[-3]
-        return [Grid(matrix.rows, width, depth)] if width * depth <= matrix.rows else []
+        grid = Grid(matrix.rows, width, depth)
+        return [grid] if grid.is_allowed else []
     return _alike_grids(matrix, filled, most)
 
 
@@ -362,7 +361,7 @@ def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> li
     # The rows above are at the distance of a row of the grid, or off by a place or two.
     found = [Grid(matrix.rows, int(widths[number]), depth) for number in order[:most]]
     found.append(Grid(matrix.rows, -(-matrix.rows // depth), depth))
-    return [grid for grid in found if grid.size <= matrix.rows][:most]
+    return [grid for grid in found if grid.is_allowed][:most]
 
 
 def _likeness(filled: npt.NDArray[np.bool_]) -> _Ints:
