@@ -292,10 +292,10 @@ def _width_bits(element: ElementType) -> int:
 def _write_codebook(codebook: npt.NDArray[Any], writer: BitWriter, width: int) -> None:
     values = codebook.tolist()
     steps = [values[0], *(b - a - 1 for a, b in itertools.pairwise(values))]
-    sizes = [
-        (sum(golomb_bits(step, order) for step in steps), order) for order in range(1 << width)
-    ]
-    order = min(sizes)[1]
+    # The best order is near the bits of a step in the middle.
+    middle = sorted(steps)[len(steps) // 2].bit_length()
+    orders = range(max(0, middle - 4), min(middle + 4, 1 << width))
+    order = min(orders, key=lambda order: sum(golomb_bits(step, order) for step in steps))
     writer.golomb(len(values) - 1, 3)
     writer.number(order, width)
     for step in steps:

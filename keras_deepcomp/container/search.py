@@ -7,6 +7,7 @@ a few in a thousand; the best with each grid are then coded, and the smallest is
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,8 @@ _SAMPLE = 1 << 18
 # What part of a tensor a grid must save.
 _LEAST_GAIN = 250
 # Rows at a distance are alike if that is so many standard deviations above chance.
-_SURE = 6
+_SURE = 4
+_FARTHEST = 512
 
 _Patterns = npt.NDArray[Any]
 _Ints = npt.NDArray[np.int64]
@@ -339,43 +341,43 @@ def _grids(
     """
     if matrix.rows < 4 or matrix.rows > MAX_ROWS:
         return []
-    if len(shape) > 2 and not transposed:
-        depth = shape[-2]
-        width = shape[-3]
-        grid = Grid(matrix.rows, width, depth)
-        return [grid] if grid.is_allowed else []
-    return _alike_grids(matrix, filled, most)
+    if len(shape) <= 2 or transposed:
+        return _alike_grids(matrix, filled, most)
+    grid = Grid(matrix.rows, shape[-3], shape[-2])
+    near = [distance for distance in (grid.depth, grid.size) if distance < matrix.rows]
+    return [grid] if grid.is_allowed and _likeness(filled, near).any() else []
 
 
 def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> list[Grid]:
     rows = np.flatnonzero(filled.any(axis=1))
     if rows.size < 4:
         return []
-    distances = _likeness(filled)
-    depth = int(distances.argmax()) + 1
-    if distances[depth - 1] <= 0:
+    likeness = _likeness(filled, range(1, min(matrix.rows // 2, _FARTHEST) + 1))
+    depth = int(likeness.argmax()) + 1
+    if likeness[depth - 1] == 0:
         return []
-    multiples = np.arange(2 * depth, distances.size + 1, depth)
-    widths = multiples // depth
-    order = np.argsort(-distances[multiples - 1], kind="stable")
-    # The rows above are at the distance of a row of the grid, or off by a place or two.
-    found = [Grid(matrix.rows, int(widths[number]), depth) for number in order[:most]]
-    found.append(Grid(matrix.rows, -(-matrix.rows // depth), depth))
-    return [grid for grid in found if grid.is_allowed][:most]
+    # The place above is a row of the grid away.
+    multiples = np.arange(2 * depth, likeness.size + 1, depth)
+    order = np.argsort(-likeness[multiples - 1], kind="stable")
+    widths = [int(multiples[number]) // depth for number in order[:most]]
+    widths.append(-(-matrix.rows // depth))
+    grids = [Grid(matrix.rows, width, depth) for width in widths]
+    return [grid for grid in grids if grid.is_allowed][:most]
 
 
-def _likeness(filled: npt.NDArray[np.bool_]) -> _Ints:
-    """Return for each distance of rows how often both elements of a pair are filled.
+def _likeness(filled: npt.NDArray[np.bool_], distances: Iterable[int]) -> _Ints:
+    """Return for some distances of rows how often both elements of a pair are filled.
 
     Counted is what is more than by chance, or 0 where it may be chance.
     """
-    rows, columns = filled.shape
-    distances = min(rows // 2, 512)
-    per_row = filled.sum(axis=1, dtype=np.int64)
-    result = np.empty(distances, np.int64)
-    for distance in range(1, distances + 1):
+    per_row = np.count_nonzero(filled, axis=1)
+    per_column = np.count_nonzero(filled, axis=0)
+    # Elements of a dense column are more often both filled.
+    pairs, total = int(per_column @ per_column), int(per_column.sum())
+    result = []
+    for distance in distances:
         both = int(np.count_nonzero(filled[distance:] & filled[:-distance]))
-        by_chance = int(per_row[distance:] @ per_row[:-distance]) // columns
+        by_chance = int(per_row[distance:] @ per_row[:-distance]) * pairs // total**2
         more = both - by_chance
-        result[distance - 1] = more if more * abs(more) > _SURE**2 * by_chance else 0
-    return result
+        result.append(more if more * abs(more) > _SURE**2 * by_chance else 0)
+    return np.array(result, np.int64)
