@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,12 +77,12 @@ def _read_coded(
     _check_largest(model.largest_patterns(), record.element, record.what)
     model_bits = reader.position
     matrix = Matrix.of(record.shape, model.transposed)
+    readers = itertools.chain([reader], (BitReader(block, record.what) for block in blocks))
+
     cost = bands.Cost()
-    for number, columns in enumerate(matrix.bands()):
-        if number:
-            reader = BitReader(next(blocks), record.what)
-        cost += bands.read(model, reader, matrix, columns, patterns)
-        reader.finish()
+    for columns, own in zip(matrix.bands(), readers, strict=True):
+        cost += bands.read(model, own, matrix, columns, patterns)
+        own.finish()
     return dataclasses.replace(
         info,
         nonzero=cost.nonzero,

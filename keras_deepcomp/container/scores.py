@@ -77,7 +77,17 @@ class Lines:
         self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the live row and live column numbers of elements."""
-        return np.searchsorted(self.rows, rows), np.searchsorted(self.columns, columns)
+        return _renumber(self.rows, rows), _renumber(self.columns, columns)
+
+
+def _renumber(live: npt.NDArray[np.intp], lines: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the places of lines among the live ones."""
+    if live.size == 0 or live[-1] == live.size - 1:
+        # None is dead, or only the last ones are.
+        return lines
+    numbers = np.zeros(int(live[-1]) + 1, np.intp)
+    numbers[live] = np.arange(live.size)
+    return numbers[lines]
 
 
 class FixedClasses:

@@ -254,11 +254,16 @@ class _Sample:
         column_scores = model.column_scores[self.columns]
         classes = model.row_scores[self._rows] + column_scores[self._columns].astype(np.int64)
         rows, columns = np.flatnonzero(model.row_scores >= 0), np.flatnonzero(column_scores >= 0)
-        sums = model.row_scores[rows, np.newaxis] + column_scores[columns]
         if votes is not None:
             classes += votes[self._rows, self._columns]
+            sums = model.row_scores[rows, np.newaxis] + column_scores[columns]
             sums += votes[rows[:, np.newaxis], columns]
-        totals = np.bincount(sums.reshape(-1), minlength=CLASSES)
+            totals = np.bincount(sums.reshape(-1), minlength=CLASSES)
+        else:
+            totals = np.convolve(
+                np.bincount(model.row_scores[rows], minlength=CLASSES),
+                np.bincount(column_scores[columns], minlength=CLASSES),
+            )
         ones = np.bincount(classes, minlength=CLASSES)
         totals[CLASSES - 1], ones[CLASSES - 1] = (
             totals[CLASSES - 1 :].sum(),

@@ -134,7 +134,8 @@ class SymbolCode:
         total = int(counts.sum())
         occurring = sum(sequence.size for sequence in sequences)
         best: tuple[int, SymbolCode] | None = None
-        for code in _candidates(counts, values):
+        # A code that is larger than what it is for does not pay.
+        for code in _candidates(counts, min(values, max(_QUICK, total // 8))):
             data = 0
             for sequence in sequences:
                 if sequence.size:
