@@ -16,7 +16,8 @@ from keras_deepcomp.container import runs, symbols
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.grid import WIDE, Dealer, Grid
-from keras_deepcomp.container.model import Matrix, TensorModel
+from keras_deepcomp.container.matrix import Elements, Matrix
+from keras_deepcomp.container.model import TensorModel
 from keras_deepcomp.container.scores import FixedClasses, Lines, Scores
 
 _Ints = npt.NDArray[np.int64]
@@ -50,46 +51,40 @@ class Sequences:
 
 @dataclass(frozen=True)
 class _Values:
-    """The elements of a band that have a value, in coding order.
+    """What is known of a band's values in coding order.
 
     Attributes:
-        elements: Their flat indices in the band.
         classes: Their classes, or None where all are in one group.
         rows: Their rows in the matrix; only with a grid.
         columns: Their live column numbers; only with a grid.
     """
 
-    elements: _Ints
     classes: npt.NDArray[np.integer] | None
     rows: _Ints | None = None
     columns: _Ints | None = None
 
 
-def split(
-    model: TensorModel,
-    band: _Patterns,
-    column_scores: Scores,
-) -> Sequences:
+def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequences:
     """Return the sequences of a band.
 
     Args:
         model: The model; its likelihoods and codes are not needed yet.
-        band: The patterns, shape (rows, columns).
+        elements: The band's elements that have a value.
         column_scores: The scores of the band's columns.
 
     Returns:
         The sequences.
     """
     sequences = Sequences()
-    flat = np.ascontiguousarray(band).reshape(-1)
     lines = Lines.of(model.row_scores, column_scores)
+    patterns = elements.patterns
     if not model.sparse:
-        values = _Values(np.arange(flat.size), _dense_classes(model, lines))
+        values = _Values(_dense_classes(model, lines))
     elif model.grid is None:
-        values = _split_fixed(sequences, flat, lines, model.classes)
+        values = _split_fixed(sequences, elements, lines, model.classes)
     else:
-        values = _split_grid(sequences, flat, lines, model.grid, model.classes)
-    patterns = flat[values.elements]
+        values, order = _split_grid(sequences, elements, lines, model.grid, model.classes)
+        patterns = patterns[order]
     if model.low_bits:
         mask = (1 << model.low_bits) - 1
         sequences.low = (patterns >> _as(patterns, model.zero_bits)) & _as(patterns, mask)
@@ -127,32 +122,33 @@ def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | No
     return np.searchsorted(np.array(model.cuts), values.classes, side="right")
 
 
-def _split_fixed(sequences: Sequences, flat: _Patterns, lines: Lines, classes: int) -> _Values:
+def _split_fixed(sequences: Sequences, elements: Elements, lines: Lines, classes: int) -> _Values:
     fixed = FixedClasses(lines, classes)
-    elements = np.flatnonzero(flat)
-    rows, columns = np.divmod(elements, lines.width)
-    numbers = lines.numbers(rows, columns)
+    numbers = lines.numbers(elements.rows, elements.columns)
     for number, ones in enumerate(fixed.sequences(*numbers)):
         sequences.filled.append(BitSequence(ones, fixed.total(number)))
-    return _Values(elements, fixed.classes_at(*numbers))
+    return _Values(fixed.classes_at(*numbers))
 
 
 def _split_grid(
-    sequences: Sequences, flat: _Patterns, lines: Lines, grid: Grid, classes: int
-) -> _Values:
+    sequences: Sequences, elements: Elements, lines: Lines, grid: Grid, classes: int
+) -> tuple[_Values, npt.NDArray[np.integer]]:
+    """Return the values, and the elements in coding order."""
     rows = _in_steps(grid, lines)
-    filled = flat.reshape(-1, lines.width)[:, lines.columns] != 0
-    with_border = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
-    with_border[:-1] = filled
-    votes = grid.votes(with_border, rows, WIDE)
+    _, columns = lines.numbers(elements.rows, elements.columns)
+    # The number of each element from 1; what has none, or is past the last row, is zero.
+    numbers = np.zeros((grid.rows + 1, lines.columns.size), np.int32)
+    numbers[elements.rows, columns] = np.arange(1, elements.rows.size + 1)
+    votes = grid.votes((numbers != 0).astype(np.int8), rows, WIDE)
     sums = _row_scores(grid, lines)[rows, np.newaxis] + votes + lines.column_scores
     class_of = np.minimum(sums, classes - 1).reshape(-1)
-    is_filled = filled[rows].reshape(-1)
+    number_of = numbers[rows].reshape(-1)
+    is_filled = number_of != 0
     for number in range(classes):
         inside = np.flatnonzero(class_of == number)
         sequences.filled.append(BitSequence(np.flatnonzero(is_filled[inside]), inside.size))
     places = np.flatnonzero(is_filled)
-    return _grid_values(lines, rows, places, class_of[places])
+    return _grid_values(lines, rows, places, class_of[places]), number_of[places] - 1
 
 
 def _in_steps(grid: Grid, lines: Lines) -> _Ints:
@@ -171,8 +167,7 @@ def _grid_values(
     lines: Lines, rows: _Ints, places: _Ints, classes: npt.NDArray[np.integer]
 ) -> _Values:
     at, columns = np.divmod(places, max(lines.columns.size, 1))
-    own = rows[at]
-    return _Values(own * lines.width + lines.columns[columns], classes, own, columns)
+    return _Values(classes, rows[at], columns)
 
 
 def _split_signs(
@@ -262,14 +257,14 @@ def read(
     """
     lines = Lines.of(model.row_scores, model.column_scores[columns])
     start = reader.position
-    values = _read_places(model, reader, lines)
+    values, elements = _read_places(model, reader, lines)
     after_places = reader.position
-    count = values.elements.size
+    count = elements.size
     is_upper = None
     if model.sign_neighbourhood is not None:
         is_upper = _read_signs(model, reader, lines, values)
     after_signs = reader.position
-    indices = _read_indices(model, reader, values, is_upper)
+    indices = _read_indices(model, reader, values, count, is_upper)
     after_indices = reader.position
     patterns = (model.codebook << _as(model.codebook, model.low_bits + model.zero_bits))[indices]
     if model.low_bits:
@@ -278,7 +273,7 @@ def read(
     if model.sparse and model.low_bits and not patterns.all():
         raise damaged(f"{reader.what} has a zero among its other values")
     if flat is not None:
-        flat[matrix.flat_indices(values.elements, columns)] = patterns
+        flat[matrix.flat_indices(elements, columns)] = patterns
     return Cost(
         after_places - start,
         after_signs - after_places,
@@ -289,14 +284,17 @@ def read(
     )
 
 
-def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> _Values:
+def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> tuple[_Values, _Ints]:
+    """Return the values, and their flat indices in the band."""
     size = model.row_scores.size * lines.width
     if not model.sparse:
-        return _Values(np.arange(size), _dense_classes(model, lines))
+        return _Values(_dense_classes(model, lines)), np.arange(size)
     most = lines.rows.size * lines.columns.size
     rare = [runs.decode(reader, most, likelihood) for likelihood in model.likelihoods]
     if model.grid is not None:
-        return _place_grid(model, reader, lines, rare)
+        values = _place_grid(model, reader, lines, rare)
+        assert values.rows is not None and values.columns is not None
+        return values, values.rows * lines.width + lines.columns[values.columns]
     fixed = FixedClasses(lines, model.classes)
     is_filled = np.zeros(size, bool)
     for number, (places, likelihood) in enumerate(zip(rare, model.likelihoods, strict=True)):
@@ -308,9 +306,9 @@ def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> _Values
         is_filled[fixed.elements(number, places)] = True
     elements = np.flatnonzero(is_filled)
     if not model.cuts:
-        return _Values(elements, None)
+        return _Values(None), elements
     numbers = lines.numbers(*np.divmod(elements, lines.width))
-    return _Values(elements, fixed.classes_at(*numbers))
+    return _Values(fixed.classes_at(*numbers)), elements
 
 
 def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[_Ints]) -> _Values:
@@ -343,7 +341,7 @@ def _read_signs(
     grid, neighbourhood = model.grid, model.sign_neighbourhood
     assert grid is not None and neighbourhood is not None
     assert values.rows is not None and values.columns is not None
-    count = values.elements.size
+    count = values.rows.size
     rare = [runs.decode(reader, count, likelihood) for likelihood in model.sign_likelihoods]
     inverted = [likelihood.inverted for likelihood in model.sign_likelihoods]
     dealer = Dealer(rare, inverted, reader.what)
@@ -367,10 +365,11 @@ def _read_indices(
     model: TensorModel,
     reader: BitReader,
     values: _Values,
+    count: int,
     is_upper: npt.NDArray[np.bool_] | None,
 ) -> npt.NDArray[np.uint16]:
     groups = _groups(model, values)
-    indices = np.zeros(values.elements.size, np.uint16)
+    indices = np.zeros(count, np.uint16)
     for group, codes in enumerate(model.codes):
         inside = None if groups is None else groups == group
         for half, code in enumerate(codes):
@@ -383,8 +382,10 @@ def _read_indices(
                 if code is not None:
                     indices = symbols.decode(reader, indices.size, code)
                 continue
-            count = int(np.count_nonzero(chosen))
-            own_indices = symbols.decode(reader, count, code) if code is not None else np.uint16(0)
+            inside_count = int(np.count_nonzero(chosen))
+            own_indices = np.zeros(inside_count, np.uint16)
+            if code is not None:
+                own_indices = symbols.decode(reader, inside_count, code)
             indices[chosen] = own_indices + np.uint16(offset)
     return indices
 

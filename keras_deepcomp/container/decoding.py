@@ -16,7 +16,8 @@ from keras_deepcomp.container.directory import CODED, RAW, Record
 from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.info import TensorInfo
-from keras_deepcomp.container.model import Matrix, TensorModel
+from keras_deepcomp.container.matrix import Matrix
+from keras_deepcomp.container.model import TensorModel
 
 _Patterns = npt.NDArray[Any]
 

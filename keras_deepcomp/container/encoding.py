@@ -12,8 +12,9 @@ from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.huffman import MAX_SYMBOLS
 from keras_deepcomp.container.lookup import Lookup
-from keras_deepcomp.container.model import Matrix, TensorModel
-from keras_deepcomp.container.search import Effort, Heads
+from keras_deepcomp.container.matrix import Matrix
+from keras_deepcomp.container.model import TensorModel
+from keras_deepcomp.container.search import Effort, Heads, Tensor
 
 # Elements looked at to choose low bits.
 _SAMPLE = 1 << 18
@@ -36,25 +37,26 @@ def encode(
     Returns:
         The blocks, or None where the patterns as they are take less.
     """
-    heads = _heads(patterns, element)
+    matrix = Matrix.of(shape, False)
+    nonzeros = matrix.nonzeros(patterns)
+    heads = _heads(nonzeros.patterns, nonzeros.patterns.size < patterns.size, element)
     if heads is None:
         return None
-    model = search.best_model(patterns, element, shape, heads, effort)
-    blocks = _code(model, patterns, element, shape)
+    tensor = Tensor(patterns, nonzeros, element, shape, heads)
+    model = search.best_model(tensor, effort)
+    blocks = _code(model, tensor)
     return blocks if sum(map(len, blocks)) < patterns.nbytes else None
 
 
-def _code(
-    model: TensorModel, patterns: _Patterns, element: ElementType, shape: tuple[int, ...]
-) -> list[bytes]:
+def _code(model: TensorModel, tensor: Tensor) -> list[bytes]:
     """Return the blocks of a tensor under a model, which is completed here."""
-    matrix = Matrix.of(shape, model.transposed)
-    view = matrix.view(patterns)
-    pieces = [(view[:, columns], model.column_scores[columns]) for columns in matrix.bands()]
-    parts = fitting.complete(model, pieces, patterns.size)
+    matrix = Matrix.of(tensor.shape, model.transposed)
+    scores = [model.column_scores[columns] for columns in matrix.bands()]
+    pieces = list(zip(tensor.bands(matrix, model.sparse), scores, strict=True))
+    parts = fitting.complete(model, pieces, matrix.size)
     blocks = []
     writer = BitWriter()
-    model.write(writer, element)
+    model.write(writer, tensor.element)
     for part in parts:
         bands.write(model, part, writer)
         blocks.append(writer.bits.tobytes())
@@ -62,71 +64,69 @@ def _code(
     return blocks
 
 
-def _heads(patterns: _Patterns, element: ElementType) -> Heads | None:
-    """Return how to cut the patterns, and the heads of all elements."""
-    distinct, union = _distinct(patterns, 0)
+def _heads(values: _Patterns, with_zero: bool, element: ElementType) -> Heads | None:
+    """Return how to cut the patterns, and the heads of all elements.
+
+    Args:
+        values: The patterns that are not zero.
+        with_zero: Whether there are zeros besides.
+        element: The element type.
+    """
+    union = int(np.bitwise_or.reduce(values))
     zero_bits = (union & -union).bit_length() - 1
     width = 8 * element.itemsize - zero_bits
+    distinct = _distinct(values)
     if distinct is None:
-        low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=False)
-    elif distinct.size > 64 and 4 * distinct.size > patterns.size:
+        low_bits = _best_low_bits(values, zero_bits, width, whole_too=False)
+    elif distinct.size > 64 and 4 * distinct.size > values.size:
         # Many values for so few elements: perhaps they are better cut in two.
-        low_bits = _best_low_bits(patterns, zero_bits, width, with_zero=True)
+        low_bits = _best_low_bits(values, zero_bits, width, whole_too=True)
     else:
         low_bits = 0
     if low_bits:
-        distinct, _ = _distinct(patterns, zero_bits + low_bits)
+        distinct = _distinct(values >> _as(values, zero_bits + low_bits))
     elif distinct is not None:
-        distinct = distinct >> _as(patterns, zero_bits)
-    return None if distinct is None else Heads(zero_bits, low_bits, distinct)
+        distinct = distinct >> _as(values, zero_bits)
+    if distinct is None:
+        return None
+    if with_zero and distinct[0] != 0:
+        distinct = np.append(_as(values, 0), distinct)
+    return Heads(zero_bits, low_bits, distinct)
 
 
 def _as(patterns: _Patterns, value: int) -> Any:
     return patterns.dtype.type(value)
 
 
-def _distinct(patterns: _Patterns, shift: int) -> tuple[_Patterns | None, int]:
-    """Return the distinct patterns after a shift, and all bits that are set in any of them.
-
-    The patterns are ascending, or None if they are too many for a codebook.
-    """
-    shifted = _as(patterns, shift)
-    union = 0
-    lookup: Lookup | None = Lookup(patterns[:1] >> shifted)
-    for start in range(0, patterns.size, _SAMPLE):
-        block = patterns[start : start + _SAMPLE]
-        if not block.all():
-            # Most often nearly all are zero, and zeros are soon dealt with.
-            block = np.append(block[block != 0], _as(patterns, 0))
-        block = block >> shifted
-        union |= int(np.bitwise_or.reduce(block))
-        if lookup is not None:
-            new = lookup.others(block)
-            if new.size:
-                # Sorting is slow, and most often there is nothing new.
-                lookup = Lookup(np.union1d(lookup.codebook, new))
-            if lookup.codebook.size > MAX_SYMBOLS:
-                lookup = None
-    return (None if lookup is None else lookup.codebook), union
+def _distinct(values: _Patterns) -> _Patterns | None:
+    """Return the distinct values, ascending, or None if they are too many for a codebook."""
+    lookup = Lookup(values[:1])
+    for start in range(0, values.size, _SAMPLE):
+        new = lookup.others(values[start : start + _SAMPLE])
+        if new.size:
+            # Sorting is slow, and most often there is nothing new.
+            lookup = Lookup(np.union1d(lookup.codebook, new))
+        if lookup.codebook.size > MAX_SYMBOLS:
+            return None
+    return lookup.codebook
 
 
-def _best_low_bits(patterns: _Patterns, zero_bits: int, width: int, with_zero: bool) -> int:
+def _best_low_bits(values: _Patterns, zero_bits: int, width: int, whole_too: bool) -> int:
     """Return how many low bits leave heads whose entropy and table pay."""
-    sample = patterns[:: max(1, patterns.size // _SAMPLE)]
-    values = sample[sample != 0] >> _as(patterns, zero_bits)
+    sample = values[:: max(1, values.size // _SAMPLE)] >> _as(values, zero_bits)
     best, best_bits = width - 1, None
     candidates = [*range(max(0, width - _HEAD_BITS), width)]
-    if with_zero and 0 not in candidates:
+    if whole_too and 0 not in candidates:
         candidates.insert(0, 0)
     for low_bits in candidates:
-        heads = values >> _as(patterns, low_bits)
+        heads = sample >> _as(values, low_bits)
         counts = np.unique(heads, return_counts=True)[1].astype(np.int64)
         head_bits = width - low_bits
         # A codebook value takes about the bits between it and the next one.
         table = counts.size * (6 + max(0, head_bits - int(counts.size).bit_length()))
-        bits = int(fitting.entropy_bits(counts)) + values.size * low_bits
+        bits = int(fitting.entropy_bits(counts)) + sample.size * low_bits
         # What stands for all is scaled up to all; the table is not.
-        bits = bits * patterns.size // sample.size + table
+        bits = bits * values.size // sample.size + table
         if best_bits is None or bits < best_bits:
             best, best_bits = low_bits, bits
     return best

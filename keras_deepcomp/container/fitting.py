@@ -5,8 +5,6 @@ All of it is in whole numbers, so that the bytes of a file do not depend on the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +12,7 @@ from keras_deepcomp.container import bands
 from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bands import BitSequence, Sequences
 from keras_deepcomp.container.logarithm import ONE, log2_fixed
+from keras_deepcomp.container.matrix import Elements
 from keras_deepcomp.container.model import MAX_GROUPS, TensorModel
 from keras_deepcomp.container.runs import Likelihood
 from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
@@ -67,8 +66,12 @@ def flat_scores(filled: _Ints, mark_dead: bool) -> Scores:
     return np.where(dead, score_lists.DEAD, 0).astype(np.int8)
 
 
+Places = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
+"""Rows and columns of elements."""
+
+
 def refine(
-    filled: npt.NDArray[np.bool_],
+    filled: Places,
     votes: npt.NDArray[np.int8] | None,
     row_scores: Scores,
     column_scores: Scores,
@@ -80,7 +83,7 @@ def refine(
     Row by row and column by column the cheapest score is taken, given all others; and again.
 
     Args:
-        filled: Which elements are not zero, shape (rows, columns).
+        filled: The elements that are not zero.
         votes: The votes of the elements' neighbours, or None.
         row_scores: Where to start from.
         column_scores: Where to start from.
@@ -93,10 +96,10 @@ def refine(
     for _ in range(_ROUNDS):
         before = row_scores, column_scores
         if with_rows:
-            totals, ones = _by_line(filled, votes, column_scores, True)
+            totals, ones = _by_line(filled, votes, row_scores.size, column_scores, True)
             row_scores = _cheapest(totals, ones, row_scores)
         if with_columns:
-            totals, ones = _by_line(filled, votes, row_scores, False)
+            totals, ones = _by_line(filled, votes, column_scores.size, row_scores, False)
             column_scores = _cheapest(totals, ones, column_scores)
         if all(map(np.array_equal, before, (row_scores, column_scores))):
             break
@@ -104,8 +107,9 @@ def refine(
 
 
 def _by_line(
-    filled: npt.NDArray[np.bool_],
+    filled: Places,
     votes: npt.NDArray[np.int8] | None,
+    lines: int,
     other: Scores,
     is_row: bool,
 ) -> tuple[_Ints, _Ints]:
@@ -114,11 +118,9 @@ def _by_line(
     Returns:
         How many elements there are, and how many of them are not zero, of shape (lines, sums).
     """
-    across = filled if is_row else filled.T
-    lines = across.shape[0]
+    line, place = filled if is_row else filled[::-1]
     sums_in_all = _SUMS if votes is None else _SUMS_WITH_VOTES
     other_sums = np.maximum(other, 0).astype(np.int64)
-    line, place = np.nonzero(across)
     keys = line * sums_in_all + other_sums[place]
     if votes is None:
         per_line = np.bincount(other_sums[other >= 0], minlength=sums_in_all)
@@ -281,8 +283,8 @@ def fit_likelihoods(sequences: list[list[BitSequence]]) -> list[Likelihood]:
     return [Likelihood.fit(*counts) for counts in zip(ones.tolist(), totals.tolist(), strict=True)]
 
 
-Piece = tuple[npt.NDArray[Any], Scores]
-"""Columns of a matrix: their patterns, shape (rows, columns), and their scores."""
+Piece = tuple[Elements, Scores]
+"""Elements of some columns of a matrix that have a value, and the columns' scores."""
 
 
 def complete(model: TensorModel, pieces: list[Piece], values: int) -> list[Sequences]:

@@ -18,73 +18,16 @@ from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.grid import Grid, Neighbourhood
 from keras_deepcomp.container.huffman import MAX_SYMBOLS
 from keras_deepcomp.container.lookup import Lookup
+from keras_deepcomp.container.matrix import Matrix
 from keras_deepcomp.container.runs import Likelihood, read_likelihoods, write_likelihoods
 from keras_deepcomp.container.scores import Scores
 from keras_deepcomp.container.symbols import SymbolCode
 
-MAX_BAND = 1 << 20
-"""The most elements of a band."""
 SIGN_CLASSES = 8
 MAX_GROUPS = 4
 NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (grids.NEAR, grids.WIDE)
 _WIDTH_ORDER = 3
 _CUT_ORDER = 1
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A tensor as a matrix: all axes but the last are its rows, or its columns if transposed.
-
-    Tensors of less than two dimensions are one row.
-    """
-
-    rows: int
-    columns: int
-    transposed: bool
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...], transposed: bool) -> Matrix:
-        """Return the matrix of a tensor of this shape, which has elements."""
-        last = shape[-1] if shape else 1
-        first = int(np.prod(shape[:-1], dtype=np.int64)) if len(shape) > 1 else 1
-        return cls(last, first, True) if transposed else cls(first, last, False)
-
-    def view(self, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the tensor's flat elements as the matrix, without a copy."""
-        if self.transposed:
-            return flat.reshape(self.columns, self.rows).T
-        return flat.reshape(self.rows, self.columns)
-
-    def flat_indices(
-        self, elements: npt.NDArray[np.int64], columns: slice
-    ) -> npt.NDArray[np.int64]:
-        """Return the places in the flat tensor of elements of some of the columns.
-
-        Args:
-            elements: Their flat indices in the matrix of these columns alone, shape (n,).
-            columns: The columns.
-        """
-        width = columns.stop - columns.start
-        if width == self.columns and not self.transposed:
-            return elements
-        rows, own = np.divmod(elements, width)
-        own += columns.start
-        return own * self.rows + rows if self.transposed else rows * self.columns + own
-
-    @property
-    def band_count(self) -> int:
-        """Into how many bands the matrix is cut; none if a column is too long for one."""
-        if self.rows > MAX_BAND:
-            return 0
-        return -(-self.columns // (MAX_BAND // self.rows))
-
-    def bands(self) -> list[slice]:
-        """Return the columns of each band."""
-        count = self.band_count
-        return [
-            slice(number * self.columns // count, (number + 1) * self.columns // count)
-            for number in range(count)
-        ]
 
 
 @dataclass

@@ -7,7 +7,8 @@ a few in a thousand; the best with each grid are then coded, and the smallest is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.grid import MAX_ROWS, WIDE, Grid, Neighbourhood
-from keras_deepcomp.container.model import NEIGHBOURHOODS, SIGN_CLASSES, Matrix, TensorModel
+from keras_deepcomp.container.matrix import Elements, Matrix
+from keras_deepcomp.container.model import NEIGHBOURHOODS, SIGN_CLASSES, TensorModel
 from keras_deepcomp.container.scores import CLASSES, Scores
 
 # Elements of a matrix that stand for all of them.
@@ -82,36 +84,54 @@ class Heads:
     codebook: _Patterns
 
 
-def best_model(
-    patterns: _Patterns,
-    element: ElementType,
-    shape: tuple[int, ...],
-    heads: Heads,
-    effort: Effort,
-) -> TensorModel:
-    """Return the best model that is found, complete but for likelihoods and codes.
+@dataclass(frozen=True)
+class Tensor:
+    """What is searched a model for.
 
-    Args:
+    Attributes:
         patterns: The bit patterns, flat; not all are zero.
+        nonzeros: The elements that are not zero, of the matrix that is not transposed.
         element: The element type.
-        shape: The tensor's shape.
-        heads: The heads.
-        effort: How much to try.
+        shape: The shape.
+        heads: How patterns are cut.
     """
-    zeros = patterns.size - int(np.count_nonzero(patterns))
+
+    patterns: _Patterns
+    nonzeros: Elements
+    element: ElementType
+    shape: tuple[int, ...]
+    heads: Heads
+
+    def values(self, matrix: Matrix) -> Elements:
+        """Return the elements of a matrix of the tensor that are not zero."""
+        return matrix.nonzeros(self.patterns) if matrix.transposed else self.nonzeros
+
+    def bands(self, matrix: Matrix, sparse: bool) -> Iterator[Elements]:
+        """Yield the elements of each band that have a value."""
+        if sparse:
+            yield from matrix.cut(self.values(matrix))
+            return
+        view = matrix.view(self.patterns)
+        for columns in matrix.bands():
+            yield Elements.of(view[:, columns], sparse=False)
+
+
+def best_model(tensor: Tensor, effort: Effort) -> TensorModel:
+    """Return the best model that is found, complete but for likelihoods and codes."""
+    zeros = tensor.patterns.size - tensor.nonzeros.rows.size
     ways = [zeros > 0]
-    if 0 < zeros < patterns.size // 2:
+    if 0 < zeros < tensor.patterns.size // 2:
         # Few zeros may be cheaper as a value like others.
         ways.append(False)
     candidates = []
-    for transposed in _transpositions(shape, effort):
+    for transposed in _transpositions(tensor.shape, effort):
         for sparse in ways:
-            candidates += _candidates(patterns, element, shape, heads, sparse, transposed, effort)
+            candidates += _candidates(tensor, sparse, transposed, effort)
     if len(candidates) == 1:
         return candidates[0][1]
     best: tuple[int, TensorModel] | None = None
     for sample, model in candidates:
-        bits = sample.exact_bits(model, element)
+        bits = sample.exact_bits(model, tensor.element)
         if model.grid is not None:
             # A grid takes time to decode, and a little may be gained by chance.
             bits += bits // _LEAST_GAIN
@@ -129,16 +149,11 @@ def _transpositions(shape: tuple[int, ...], effort: Effort) -> list[bool]:
 
 
 def _candidates(
-    patterns: _Patterns,
-    element: ElementType,
-    shape: tuple[int, ...],
-    heads: Heads,
-    sparse: bool,
-    transposed: bool,
-    effort: Effort,
+    tensor: Tensor, sparse: bool, transposed: bool, effort: Effort
 ) -> list[tuple[_Sample, TensorModel]]:
     """Return models of one kind, the best with each grid, and the sample that they came from."""
-    matrix = Matrix.of(shape, transposed)
+    matrix = Matrix.of(tensor.shape, transposed)
+    heads = tensor.heads
     codebook = heads.codebook
     if sparse and heads.low_bits == 0 and codebook[0] == 0:
         codebook = codebook[1:]
@@ -151,14 +166,14 @@ def _candidates(
         np.zeros(matrix.rows, np.int8),
         np.zeros(matrix.columns, np.int8),
     )
-    base.count_lower_half(element)
-    sample = _Sample(matrix.view(patterns), base)
+    base.count_lower_half(tensor.element)
+    sample = _Sample(tensor, matrix, base)
     if not sparse:
         models = sample.dense_models(base, effort)
     else:
         grids: list[Grid | None] = [None]
         if effort.grids:
-            grids += _grids(shape, matrix, sample.filled, transposed, effort.grids)
+            grids += _grids(tensor.shape, matrix, sample.filled, transposed, effort.grids)
         models = [sample.best_with(grid, base, effort) for grid in grids]
     return [(sample, model) for model in models]
 
@@ -167,29 +182,44 @@ class _Sample:
     """Some of a matrix's columns, all its rows, and what they cost under various models.
 
     Args:
-        view: The patterns of the matrix.
+        tensor: The tensor.
+        matrix: The tensor as a matrix.
         base: A model that says how patterns are cut.
     """
 
-    def __init__(self, view: _Patterns, base: TensorModel) -> None:
-        step = min(max(1, view.size // _SAMPLE), max(1, view.shape[1] // 8))
-        self.step = step
-        self.columns = slice(None, None, step)
-        self.patterns = np.ascontiguousarray(view[:, self.columns])
-        self.filled = self.patterns != 0
-        self.by_row = np.count_nonzero(self.filled if step == 1 else view, axis=1)
-        self.by_column = np.count_nonzero(self.filled if step == 1 else view, axis=0)
-        self._width = view.shape[1]
-        values = self.patterns[self.filled] if base.sparse else self.patterns.reshape(-1)
-        indices = base.lookup.indices(base.heads_of(values))
-        self._indices = indices.astype(np.int64)
-        self._rows, self._columns = np.nonzero(self.filled)
+    def __init__(self, tensor: Tensor, matrix: Matrix, base: TensorModel) -> None:
+        self.step = min(max(1, matrix.size // _SAMPLE), max(1, matrix.columns // 8))
+        self.columns = slice(None, None, self.step)
+        self._all_columns = matrix.columns
+        self._shape = matrix.rows, -(-matrix.columns // self.step)
+        if base.sparse:
+            values = tensor.values(matrix)
+            self._by_row = np.bincount(values.rows, minlength=matrix.rows)
+            self._by_column = np.bincount(values.columns, minlength=matrix.columns)
+            if self.step > 1:
+                chosen = np.flatnonzero(values.columns % self.step == 0)
+                values = Elements(
+                    values.rows[chosen],
+                    values.columns[chosen] // self.step,
+                    values.patterns[chosen],
+                )
+        else:
+            values = Elements.of(matrix.view(tensor.patterns)[:, self.columns], sparse=False)
+        self._values = values
+        self._indices = base.lookup.indices(base.heads_of(values.patterns)).astype(np.int64)
+
+    @functools.cached_property
+    def filled(self) -> npt.NDArray[np.bool_]:
+        """Which elements of the sample are not zero, shape (rows, sampled columns)."""
+        filled = np.zeros(self._shape, bool)
+        filled[self._values.rows, self._values.columns] = True
+        return filled
 
     def exact_bits(self, model: TensorModel, element: ElementType) -> int:
         """Return the bits of the matrix under a model, if it is like the sample."""
         model = dataclasses.replace(model)
-        piece = self.patterns, model.column_scores[self.columns]
-        (part,) = fitting.complete(model, [piece], self.patterns.size)
+        piece = self._values, model.column_scores[self.columns]
+        (part,) = fitting.complete(model, [piece], self._shape[0] * self._shape[1])
         writer = BitWriter()
         model.write(writer, element)
         before = len(writer.bits)
@@ -208,7 +238,7 @@ class _Sample:
             if "scores" in (row_kind, column_kind):
                 # Of columns that are not in the sample nothing more is known than their density.
                 row_scores, sampled = fitting.refine(
-                    self.filled,
+                    (self._values.rows, self._values.columns),
                     votes,
                     row_scores,
                     column_scores[self.columns],
@@ -221,7 +251,7 @@ class _Sample:
                 base, row_scores=row_scores, column_scores=column_scores, grid=grid
             )
             classes, bits = self._places(model, votes)
-            bits += self._values(model, classes, effort)
+            bits += self._index_bits(model, classes, effort)
             if best is None or bits < best[0]:
                 best = bits, model
         assert best is not None
@@ -234,8 +264,8 @@ class _Sample:
         return bordered
 
     def _kinds_of_scores(self, effort: Effort) -> list[tuple[str, str]]:
-        row = "dead" if (self.by_row == 0).any() else "none"
-        column = "dead" if (self.by_column == 0).any() else "none"
+        row = "dead" if (self._by_row == 0).any() else "none"
+        column = "dead" if (self._by_column == 0).any() else "none"
         kinds = [("none", "none"), (row, column)]
         if effort.scores:
             kinds.append(("scores", "scores"))
@@ -244,18 +274,20 @@ class _Sample:
         return list(dict.fromkeys(kinds))
 
     def _scores(self, kind: str, of_rows: bool) -> Scores:
-        filled = self.by_row if of_rows else self.by_column
+        filled = self._by_row if of_rows else self._by_column
         if kind == "scores":
-            return fitting.initial_scores(filled, self._width if of_rows else filled.size)
+            return fitting.initial_scores(filled, self._all_columns if of_rows else self._shape[0])
         return fitting.flat_scores(filled, kind == "dead")
 
     def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[_Ints, int]:
         """Return the class of each non-zero element, and the bits of where they are."""
         column_scores = model.column_scores[self.columns]
-        classes = model.row_scores[self._rows] + column_scores[self._columns].astype(np.int64)
+        classes = model.row_scores[self._values.rows] + column_scores[self._values.columns].astype(
+            np.int64
+        )
         rows, columns = np.flatnonzero(model.row_scores >= 0), np.flatnonzero(column_scores >= 0)
         if votes is not None:
-            classes += votes[self._rows, self._columns]
+            classes += votes[self._values.rows, self._values.columns]
             sums = model.row_scores[rows, np.newaxis] + column_scores[columns]
             sums += votes[rows[:, np.newaxis], columns]
             totals = np.bincount(sums.reshape(-1), minlength=CLASSES)
@@ -275,7 +307,7 @@ class _Sample:
         score_lists.write(model.column_scores, writer)
         return np.minimum(classes, model.classes - 1), bits * self.step + len(writer.bits)
 
-    def _values(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
+    def _index_bits(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
         """Choose how to code the indices, set it in the model, and return the bits."""
         symbols = model.codebook.size
         keys = classes * symbols + self._indices
@@ -300,9 +332,11 @@ class _Sample:
         """Return into how many classes to put signs, and the bits that they take."""
         assert model.grid is not None
         is_upper = self._indices >= model.lower_half
-        signs = np.zeros(self.filled.shape, np.int8)
-        signs[self._rows, self._columns] = np.where(is_upper, -1, 1)
-        votes = model.grid.votes_at(self._bordered(signs), self._rows, self._columns, neighbourhood)
+        signs = np.zeros(self._shape, np.int8)
+        signs[self._values.rows, self._values.columns] = np.where(is_upper, -1, 1)
+        votes = model.grid.votes_at(
+            self._bordered(signs), self._values.rows, self._values.columns, neighbourhood
+        )
         strength = np.minimum(np.abs(votes), SIGN_CLASSES - 1)
         totals = np.bincount(strength, minlength=SIGN_CLASSES)
         wrong = np.bincount(strength[is_upper != (votes < 0)], minlength=SIGN_CLASSES)
@@ -314,7 +348,7 @@ class _Sample:
         # Scores are for all columns, and here they come from the columns themselves.
         if not (effort.scores and effort.groups) or self.step > 1:
             return models
-        indices = self._indices.reshape(self.patterns.shape)
+        indices = self._indices.reshape(self._shape)
         for by_row in (False, True):
             if min(indices.shape) < _FEWEST_LINES:
                 continue
