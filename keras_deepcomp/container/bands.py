@@ -255,12 +255,18 @@ def read(
     Raises:
         FormatError: The bits break a rule of the format.
     """
+    count = matrix.rows * (columns.stop - columns.start)
+    if not model.sparse and model.codebook.size == 1 and model.low_bits == 0:
+        return _fill(model, matrix, columns, flat, count)
     lines = Lines.of(model.row_scores, model.column_scores[columns])
     start = reader.position
-    values, elements = _read_places(model, reader, lines)
+    elements = is_upper = None
+    if model.sparse:
+        values, elements = _read_places(model, reader, lines)
+        count = elements.size
+    else:
+        values = _Values(_dense_classes(model, lines))
     after_places = reader.position
-    count = elements.size
-    is_upper = None
     if model.sign_neighbourhood is not None:
         is_upper = _read_signs(model, reader, lines, values)
     after_signs = reader.position
@@ -273,7 +279,10 @@ def read(
     if model.sparse and model.low_bits and not patterns.all():
         raise damaged(f"{reader.what} has a zero among its other values")
     if flat is not None:
-        flat[matrix.flat_indices(elements, columns)] = patterns
+        if elements is None:
+            matrix.view(flat)[:, columns] = patterns.reshape(matrix.rows, -1)
+        else:
+            flat[matrix.flat_indices(elements, columns)] = patterns
     return Cost(
         after_places - start,
         after_signs - after_places,
@@ -284,11 +293,19 @@ def read(
     )
 
 
+def _fill(
+    model: TensorModel, matrix: Matrix, columns: slice, flat: _Patterns | None, count: int
+) -> Cost:
+    """Read a band of a constant tensor, which takes no bits, and so must take little time."""
+    (pattern,) = model.codebook << _as(model.codebook, model.zero_bits)
+    if flat is not None:
+        matrix.view(flat)[:, columns] = pattern
+    return Cost(values=count, nonzero=count if pattern else 0)
+
+
 def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> tuple[_Values, _Ints]:
     """Return the values, and their flat indices in the band."""
     size = model.row_scores.size * lines.width
-    if not model.sparse:
-        return _Values(_dense_classes(model, lines)), np.arange(size)
     most = lines.rows.size * lines.columns.size
     rare = [runs.decode(reader, most, likelihood) for likelihood in model.likelihoods]
     if model.grid is not None:

@@ -117,8 +117,8 @@ class TensorModel:
         one_class = (
             self.grid is None
             and not self.transposed
-            and not self.row_scores.any()
-            and not self.column_scores.any()
+            and not scores.has_scores(self.row_scores)
+            and not scores.has_scores(self.column_scores)
         )
         writer.number(not one_class, 1)
         if not one_class:
@@ -185,21 +185,19 @@ class TensorModel:
             )
             if not sparse or not grid.is_allowed:
                 raise damaged(f"{reader.what} has a grid where none can be")
+        row_scores = scores.no_scores(matrix.rows)
+        column_scores = scores.no_scores(matrix.columns)
         if several_classes:
             row_scores = scores.read(reader, matrix.rows)
             column_scores = scores.read(reader, matrix.columns)
-        else:
-            row_scores = np.zeros(matrix.rows, np.int8)
-            column_scores = np.zeros(matrix.columns, np.int8)
-        if several_classes and not (
-            transposed or grid is not None or row_scores.any() or column_scores.any()
-        ):
-            raise damaged(f"{reader.what} claims several classes and has none")
-        for lines in (row_scores, column_scores):
-            if not sparse and (lines < 0).any():
-                raise damaged(f"{reader.what} has lines without elements in a dense tensor")
-            if int(lines.max(initial=0)) > scores.MAX_SCORE:
-                raise damaged(f"{reader.what} has a score that is too high")
+            scored = [lines for lines in (row_scores, column_scores) if scores.has_scores(lines)]
+            if not (transposed or grid is not None or scored):
+                raise damaged(f"{reader.what} claims several classes and has none")
+            for lines in scored:
+                if not sparse and (lines < 0).any():
+                    raise damaged(f"{reader.what} has lines without elements in a dense tensor")
+                if int(lines.max()) > scores.MAX_SCORE:
+                    raise damaged(f"{reader.what} has a score that is too high")
         model = cls(
             zero_bits, low_bits, sparse, transposed, codebook, row_scores, column_scores, grid
         )

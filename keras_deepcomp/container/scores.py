@@ -26,6 +26,16 @@ CLASSES = 16
 Scores = npt.NDArray[np.int8]
 
 
+def no_scores(count: int) -> Scores:
+    """Return as many zeros, without taking memory for each."""
+    return np.broadcast_to(np.int8(0), (count,))
+
+
+def has_scores(scores: Scores) -> bool:
+    """Return whether there are other scores than 0."""
+    return scores.strides != (0,) and bool(scores.any())
+
+
 def write(scores: Scores, writer: BitWriter) -> None:
     """Write the scores of all rows or all columns."""
     numbers = (scores + 1).astype(np.int64)
@@ -44,7 +54,7 @@ def read(reader: BitReader, count: int) -> Scores:
     """Read what `write` wrote: `count` scores."""
     highest = reader.number(4)
     if highest == 0:
-        return np.zeros(count, np.int8)
+        return no_scores(count)
     code = SymbolCode.read(reader, highest + 1, count)
     return symbols.decode(reader, count, code).astype(np.int8) - 1
 

@@ -163,8 +163,8 @@ def _candidates(
         sparse,
         transposed,
         codebook,
-        np.zeros(matrix.rows, np.int8),
-        np.zeros(matrix.columns, np.int8),
+        score_lists.no_scores(matrix.rows),
+        score_lists.no_scores(matrix.columns),
     )
     base.count_lower_half(tensor.element)
     sample = _Sample(tensor, matrix, base)
