@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.reporting.summary import summary
-    from keras_deepcomp.saving import load_model, save_model
+    from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.wrappers.clustering import ClusterWeights
     from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 
@@ -33,6 +33,7 @@ _HOME = {
     "strip": "conversion",
     "summary": "reporting.summary",
     "load_model": "saving",
+    "load_weights": "saving",
     "save_model": "saving",
     "ClusterWeights": "wrappers.clustering",
     "PruneLowMagnitude": "wrappers.pruning",
@@ -47,6 +48,7 @@ __all__ = [
     "cluster_weights",
     "container",
     "load_model",
+    "load_weights",
     "models",
     "prune_low_magnitude",
     "save_model",
