@@ -137,15 +137,13 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 
     with _quietly():
         import keras
-        from keras.src.saving.serialization_lib import SafeModeScope
 
+        from keras_deepcomp.keras_files import load_keras_file
         from keras_deepcomp.saving import save_model
 
         keras.ops.zeros(1)  # the first tensor makes TensorFlow speak once more
 
-    with SafeModeScope(True):
-        model = keras.models.load_model(source, compile=False)
-    size = save_model(model, target)
+    size = save_model(load_keras_file(source), target)
     before = source.stat().st_size
     return _report(
         options,
