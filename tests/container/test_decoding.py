@@ -1,126 +1,133 @@
-"""The rules of the coded form, each broken once."""
+"""Blocks to patterns."""
 
 import numpy as np
 import pytest
+from container.samples import bits_of, decoded, encoded, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from keras_deepcomp.container import FormatError, decoding, huffman
+from keras_deepcomp.container import FormatError, decoding
+from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
 from keras_deepcomp.container.dtypes import BY_NAME
-from keras_deepcomp.container.wire import Reader, varint
-
-UINT8 = BY_NAME["uint8"]
 
 
-def decode(data, element, size):
-    """Return the patterns of a payload."""
-    parsed = decoding.parse(Reader(memoryview(data)), element, size, "tensor 'x'")
-    patterns = np.zeros(size * element.itemsize // element.pattern.itemsize, element.pattern)
-    decoding.expand(parsed, patterns)
-    return patterns
+def decode(contents, name, shape, coding=CODED, patterns=True):
+    """Return the patterns and the description of a tensor."""
+    element = BY_NAME[name]
+    record = Record("x", element, shape, coding, tuple(map(len, contents)))
+    count = record.size * element.itemsize // element.pattern.itemsize
+    flat = np.zeros(count, element.pattern) if patterns else None
+    info = decoding.decode(record, map(memoryview, contents), flat)
+    return flat, info
 
 
-# The entries 1, (filler), 2, 1 with b = 2: gaps 0 3 1 0; so the tensor is 1 0 0 0 0 0 2 1.
-# Gap codes: 0 is "0", 1 is "10", 3 is "11"; index codes: 1 is "0", 0 is "10", 2 is "11".
-def hand_made(
-    *,
-    bits=2,
-    nonzero=3,
-    fillers=1,
-    clusters=2,
-    codebook=b"\x01\x02",
-    gap_count=4,
-    gap_lengths=(1, 2, 0, 2),
-    index_lengths=(2, 1, 2),
-    gap_bits="011100",
-    index_bits="010110",
-    gap_size=None,
-    index_size=None,
-    extra=b"",
-):
-    """Return a coded uint8 payload, right or wrong in one place."""
-
-    def pack(stream):
-        return bytes(
-            int(stream[start : start + 8].ljust(8, "0"), 2) for start in range(0, len(stream), 8)
-        )
-
-    body = bytes([bits]) + varint(nonzero) + varint(fillers) + varint(clusters) + codebook
-    body += varint(gap_count) + huffman.pack_lengths(np.array(gap_lengths, np.uint8))
-    body += huffman.pack_lengths(np.array(index_lengths, np.uint8))
-    body += varint(len(gap_bits) if gap_size is None else gap_size)
-    body += varint(len(index_bits) if index_size is None else index_size)
-    body += pack(gap_bits) + pack(index_bits) + extra
-    return b"\x01" + varint(len(body)) + body
+def test_zeros_have_no_blocks():
+    patterns, info = decode([], "float32", (3, 4), ZERO)
+    assert not patterns.any()
+    assert (info.coding, info.nonzero, info.size, info.record_bytes) == ("coded", 0, 12, 0)
+    assert (info.clusters, info.entries) == (0, 0)
 
 
-def test_hand_made_payload():
-    for size in (8, 9, 1000):
-        expected = [1, 0, 0, 0, 0, 0, 2, 1] + [0] * (size - 8)
-        assert decode(hand_made(), UINT8, size).tolist() == expected
+@pytest.mark.parametrize("name", ["uint8", "float64", "complex128"])
+def test_raw(name):
+    element = BY_NAME[name]
+    data = np.random.default_rng(0).bytes(30 * element.itemsize)
+    data = data[: 10 * element.itemsize] + bytes(element.itemsize) + data[11 * element.itemsize :]
+    for contents in ([data], [data[: 16 * element.itemsize], data[16 * element.itemsize :]]):
+        patterns, info = decode(contents, name, (5, 6), RAW)
+        assert patterns.tobytes() == data
+        assert (info.coding, info.size) == ("raw", 30)
+        assert info.nonzero == np.count_nonzero(np.frombuffer(data, element.numpy_dtype()))
+        assert decode(contents, name, (5, 6), RAW, patterns=False) == (None, info)
 
 
 @pytest.mark.parametrize(
-    ("change", "size", "message"),
-    [
-        ({}, 7, "past its 7 elements"),
-        ({}, 3, "4 entries for 3 elements"),
-        ({"bits": 16}, 8, "gaps of 16 bits"),
-        ({"bits": 1}, 8, "4 gap code lengths for gaps of 1 bits"),
-        ({"bits": 3}, 8, "does not come after 7 zeros"),
-        ({"nonzero": 2, "fillers": 2}, 8, "has 1 fillers, and declares 2"),
-        ({"nonzero": 4, "fillers": 0}, 8, "exactly if there are fillers"),
-        ({"index_lengths": (0, 1, 1), "index_bits": "0010"}, 8, "exactly if there are fillers"),
-        ({"index_lengths": (1, 0, 1)}, 8, "a codebook value of tensor 'x' has no code"),
-        ({"nonzero": 0, "fillers": 0}, 8, "no non-zero elements"),
-        ({"nonzero": 0}, 8, "no non-zero elements"),
-        ({"nonzero": 0, "fillers": 0, "bits": 0}, 8, "left over"),
-        ({"clusters": 0}, 8, "codebook of 0"),
-        ({"clusters": 4}, 8, "codebook of 4"),
-        ({"codebook": b"\x00\x01"}, 8, "strictly ascending"),
-        ({"codebook": b"\x01\x01"}, 8, "strictly ascending"),
-        ({"codebook": b"\x02\x01"}, 8, "strictly ascending"),
-        ({"gap_count": 0}, 8, "0 gap code lengths"),
-        ({"gap_count": 4, "gap_lengths": (1, 2, 2, 0)}, 8, "last code length"),
-        ({"gap_lengths": (1, 1, 0, 1)}, 8, "complete prefix code"),
-        ({"gap_lengths": (1, 3, 0, 3)}, 8, "complete prefix code"),
-        ({"index_lengths": (2, 2, 2)}, 8, "complete prefix code"),
-        ({"index_lengths": (25, 1, 2)}, 8, "longer than 24"),
-        ({"gap_size": 3}, 8, "3 bits for 4 entries"),
-        ({"index_size": 3}, 8, "3 bits for 4 entries"),
-        ({"gap_size": 5}, 8, "gap stream of tensor 'x' ends before"),
-        ({"gap_size": 7}, 8, "gap stream of tensor 'x' goes on"),
-        ({"gap_size": 9}, 8, "needs 1 bytes|ends before|index stream"),
-        ({"index_size": 5}, 8, "padding|ends before"),
-        ({"index_size": 2**62}, 8, "needs"),
-        ({"gap_bits": "0111001"}, 8, "gap stream of tensor 'x' goes on"),
-        ({"index_bits": "0101100"}, 8, "index stream of tensor 'x' goes on"),
-        ({"index_bits": "001110"}, 8, "does not come after 3 zeros"),
-        ({"extra": b"\x00"}, 8, "1 bytes are left over"),
-    ],
+    ("name", "byte", "most"), [("bool", 2, 1), ("int4", 0x10, 15), ("uint2", 4, 3), ("int2", 9, 3)]
 )
-def test_wrong_in_one_place(change, size, message):
+def test_patterns_that_are_too_large(name, byte, most):
+    message = f"tensor 'x' is {name} and has the byte {byte}, at most {most}"
     with pytest.raises(FormatError, match=message):
-        decode(hand_made(**change), UINT8, size)
+        decode([bytes([0, 1, byte])], name, (3,), RAW)
+    # Dense, two codebook values, the larger one is too large, whether it occurs or not.
+    first = bits_of(f"0 0 1001 000 1 {golomb(byte - 1)} 0 00 000 00 1000 1 000")
+    with pytest.raises(FormatError, match=message):
+        decode([first], name, (3,))
 
 
-def test_last_entry_is_not_a_filler():
-    data = hand_made(nonzero=3, fillers=1, gap_bits="010011", index_bits="011010")
-    with pytest.raises(FormatError, match="last entry of tensor 'x' is a filler"):
-        decode(data, UINT8, 1000)
+def golomb(value):
+    """Return a code of order 0."""
+    digits = f"{value + 1:b}"
+    return "0" * (len(digits) - 1) + digits
+
+
+DENSE = "0 0 1001 000 1 1 0 00 000 00 1000 1"  # The values 0 and 1, each in a bit.
+
+
+def test_by_hand():
+    patterns, info = decode([bits_of(DENSE + "0110 1")], "uint8", (5,))
+    assert patterns.tolist() == [0, 1, 1, 0, 1]
+    assert (info.nonzero, info.entries, info.clusters) == (3, 5, 2)
+    assert (info.gap_bits, info.index_bits, info.gap_huffman_bits) == (0, 1, 0)
+    assert info.index_huffman_bits == 5
 
 
 @pytest.mark.parametrize(
-    ("data", "element", "size", "message"),
+    ("bits", "message"),
     [
-        (b"\x02\x00", UINT8, 0, "coding 2"),
-        (b"\x00\x01\x05", UINT8, 2, "1 raw bytes.*need 2"),
-        (b"\x00\x02\x05", UINT8, 2, "needs 2 bytes, and 1 are left"),
-        (b"\x00\x01\x02", BY_NAME["bool"], 1, "bool and has the byte 2"),
-        (b"\x00\x01\x10", BY_NAME["int4"], 1, "int4 and has the byte 16"),
-        (b"\x01\x03\x00\x00\x00", BY_NAME["complex128"], 1, "always raw"),
-        (b"\x01\x00", UINT8, 1, "needs 1 bytes"),
-        (hand_made(codebook=b"\x01\x02"), BY_NAME["bool"], 8, "bool and has the byte 2"),
+        (DENSE + "0110 1 0000000 00000000", "tensor 'x' has bits left over"),
+        (DENSE + "0110 1 01", "tensor 'x' has bits left over"),
+        (DENSE, "tensor 'x' ends before its last code"),
+        ("", "tensor 'x' ends early"),
     ],
 )
-def test_bad_payloads(data, element, size, message):
+def test_bits_that_do_not_fit(bits, message):
     with pytest.raises(FormatError, match=message):
-        decode(data, element, size)
+        decode([bits_of(bits)], "uint8", (5,))
+
+
+def test_bands_by_hand():
+    """Two bands, of 2^19 + 1 columns and of one less; the second block is a band alone."""
+    shape = ((1 << 20) + 1,)
+    first, second = shape[0] // 2, shape[0] - shape[0] // 2
+    start = bits_of(DENSE)
+    used = len(DENSE.replace(" ", ""))
+    contents = [bits_of(DENSE + "1" * first), bits_of("1" + "0" * (second - 1))]
+    patterns, info = decode(contents, "uint8", shape)
+    assert patterns[: first + 1].all() and not patterns[first + 1 :].any()
+    assert info.nonzero == first + 1
+    assert len(start) * 8 - used < 8
+    for changed in (
+        contents[:1],
+        [*contents, b""],
+        [contents[0] + b"\0", contents[1]],
+        [contents[0], contents[1] + b"\0"],
+        [contents[0], contents[1][:-1]],
+        contents[::-1],
+    ):
+        with pytest.raises(FormatError, match="tensor 'x'"):
+            decode(changed, "uint8", shape)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (3, 3, 7, 20), (2, 600_000)])
+def test_looking_gives_the_same_description(shape):
+    contents = encoded(weights(shape, 0.1, 8), 3)
+    _, info = decode(contents, "float32", shape)
+    assert decode(contents, "float32", shape, patterns=False) == (None, info)
+    assert decoded(contents, "float32", shape)[1] == info
+
+
+@given(st.integers(0, 2**32), st.sampled_from([(40, 30), (3, 3, 7, 5), (50,), (8, 8)]))
+@settings(max_examples=40)
+def test_damage_gives_an_error_or_other_patterns(seed, shape):
+    random = np.random.default_rng(seed)
+    contents = encoded(weights(shape, 0.3, 5, seed), int(random.integers(0, 10)))
+    for _ in range(10):
+        data = bytearray(contents[0])
+        for place in random.integers(0, len(data), random.integers(1, 4)):
+            data[place] ^= 1 << random.integers(0, 8)
+        try:
+            patterns, info = decode([bytes(data)], "float32", shape)
+        except FormatError as error:
+            assert "tensor 'x'" in str(error)
+        else:
+            assert info.nonzero == np.count_nonzero(patterns)

@@ -2,23 +2,17 @@
 
 import numpy as np
 import pytest
+from container.samples import weights
 
 from keras_deepcomp import container
 
 RANDOM = np.random.default_rng(0)
 
-
-def clustered(size, density, clusters):
-    weights = RANDOM.normal(size=clusters).astype(np.float32)[RANDOM.integers(0, clusters, size)]
-    weights[RANDOM.random(size) >= density] = 0
-    return weights
-
-
 TENSORS = {
-    "conv/kernel": clustered(4000, 0.3, 256).reshape(10, 400),
-    "dense/kernel": clustered(30_000, 0.08, 16),
+    "conv/kernel": weights((3, 3, 20, 22), 0.3, 256),
+    "dense/kernel": weights((200, 150), 0.08, 16),
     "dense/bias": RANDOM.normal(size=30).astype(np.float32),
-    "long runs": clustered(200_000, 0.0001, 4),
+    "long runs": weights((200_000,), 0.0001, 4),
     "zeros": np.zeros((100, 100)),
     "empty": np.zeros((3, 0), np.int8),
     "step": np.int64(3),
@@ -26,28 +20,37 @@ TENSORS = {
     "complex": np.zeros(3, np.complex128) + np.array([0, 1, 1j]),
     "dense uint8": np.minimum(RANDOM.geometric(0.3, 5000), 255).astype(np.uint8),
 }
+FILES = {
+    count: container.save(TENSORS, metadata)
+    for count, metadata in enumerate([None, {"a": "b", "config": "text " * 100}])
+}
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"a": "b", "config": "text " * 100}])
-def test_parts_add_up(metadata):
-    data = container.save(TENSORS, metadata)
+@pytest.mark.parametrize("data", FILES.values(), ids=["bare", "with metadata"])
+def test_parts_add_up(data):
     info = container.inspect(data)
-    assert info.version == 0
+    assert info.version == 1
     assert info.file_bytes == len(data)
-    assert info.metadata == (metadata or {})
     records = sum(tensor.record_bytes for tensor in info.tensors)
     assert info.header_bytes + info.metadata_bytes + records == info.file_bytes
-    empty = container.inspect(container.save({}, metadata))
-    assert info.metadata_bytes == empty.metadata_bytes
-    # Magic, version, the declared size as a varint, two counts and the checksum.
-    assert info.header_bytes == 4 + 1 + -(-info.decoded_bytes.bit_length() // 7) + 2 + 4
-    assert info.decoded_bytes == sum(array.nbytes for array in TENSORS.values()) + sum(
-        map(len, info.metadata.values())
-    )
+    # Magic, version, trailer and a directory of some twenty bytes for each tensor.
+    assert 5 + 12 < info.header_bytes < 17 + 25 * len(TENSORS)
+    texts = sum(len(key) + len(text) + 3 for key, text in info.metadata.items())
+    arrays = sum(array.nbytes for array in TENSORS.values())
+    assert arrays + texts <= info.decoded_bytes <= arrays + texts + 2
+    assert (info.metadata_bytes > 0) == bool(info.metadata)
+
+
+def test_metadata():
+    info = container.inspect(FILES[1])
+    assert info.metadata == {"a": "b", "config": "text " * 100}
+    # The length in the directory leaves out two bytes of checksum.
+    assert 10 < info.metadata_bytes < 100
+    assert container.inspect(FILES[0]).metadata == {}
 
 
 def test_tensors():
-    infos = {tensor.name: tensor for tensor in container.inspect(container.save(TENSORS)).tensors}
+    infos = {tensor.name: tensor for tensor in container.inspect(FILES[0]).tensors}
     assert list(infos) == list(TENSORS)
     for name, info in infos.items():
         array = np.asarray(TENSORS[name])
@@ -55,34 +58,33 @@ def test_tensors():
         assert info.decoded_bytes == array.nbytes
         assert info.nonzero == np.count_nonzero(array)
         if info.coding == "raw":
+            assert info.record_bytes == array.nbytes + 2
+        if info.coding == "raw" or not info.nonzero:
             coded_only = (info.clusters, info.entries, info.gap_bits, info.index_bits)
             assert coded_only == (0, 0, 0, 0)
             assert (info.codebook_bytes, info.table_bytes) == (0, 0)
+            assert (info.gap_huffman_bits, info.index_huffman_bits) == (0, 0)
             continue
-        fillers = info.entries - info.nonzero
-        assert fillers >= 0
-        assert info.clusters == len(np.unique(array[array != 0]))
-        assert info.codebook_bytes == info.clusters * array.itemsize
-        symbols = info.clusters + (fillers > 0)
-        if info.entries:
-            assert info.index_bits == max(1, int(np.ceil(np.log2(symbols))))
-            assert info.index_huffman_bits >= info.entries
-            assert info.gap_huffman_bits >= (info.entries if info.gap_bits else 0)
+        assert info.entries in (info.nonzero, info.size)
         parts = info.codebook_bytes + info.table_bytes
-        parts += -(-info.gap_huffman_bits // 8) + -(-info.index_huffman_bits // 8)
-        assert 0 <= info.record_bytes - parts - len(name.encode()) < 40
-    assert infos["zeros"].entries == infos["zeros"].index_bits == 0
+        parts += (info.gap_huffman_bits + info.index_huffman_bits) // 8
+        assert abs(info.record_bytes - 2 - parts) <= 4
+    assert infos["zeros"].coding == infos["empty"].coding == "coded"
+    assert infos["zeros"].record_bytes == 0
     assert infos["dense/kernel"].clusters == 16
-    assert infos["dense/kernel"].gap_bits > 3
-    assert infos["long runs"].gap_bits >= 8
-    assert infos["dense uint8"].coding == "coded"
-    assert infos["dense uint8"].gap_bits == 0
-    assert infos["complex"].coding == infos["dense/bias"].coding == "raw"
+    assert infos["dense/kernel"].index_bits == 4
+    assert infos["dense/kernel"].entries == infos["dense/kernel"].nonzero
+    assert 4 <= infos["dense/kernel"].gap_bits <= 6
+    assert infos["long runs"].gap_bits >= 12
+    dense = infos["dense uint8"]
+    assert (dense.coding, dense.gap_bits, dense.gap_huffman_bits) == ("coded", 0, 0)
+    assert dense.entries == dense.size
+    assert infos["complex"].coding == "raw"
     assert infos["step"].shape == ()
 
 
 def test_frozen():
-    info = container.inspect(container.save({"x": np.zeros(1)}))
+    info = container.inspect(FILES[0])
     with pytest.raises(AttributeError):
         info.version = 1
     with pytest.raises(AttributeError):

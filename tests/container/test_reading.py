@@ -1,181 +1,206 @@
-"""Files that are not right: each gives FormatError, fast, and nothing else."""
+"""Whole files, right and wrong: what is wrong gives FormatError, fast, and nothing else."""
 
 import random
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
+from container.samples import bits_of, file_of, same, sealed, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_deepcomp import container
-from keras_deepcomp.container import FormatError, huffman
-from keras_deepcomp.container.wire import varint
+from keras_deepcomp.container import FormatError, frame
+from keras_deepcomp.container.archive import MemorySource
+from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
+from keras_deepcomp.container.dtypes import BY_NAME
+
+UINT8 = BY_NAME["uint8"]
+SMALL = {
+    "w": weights((8, 11), 0.1, 2),
+    "d": np.repeat(np.array([1, 2, 3], np.uint8), [30, 9, 5]),
+    "b": np.ones(2, bool),
+    "e": np.zeros((0, 2)),
+    "z": np.zeros(5, np.int16),
+}
+METADATA = {"k": "aaaaaaaabaaaaaaacaaaaaa" * 2}
+DATA = container.save(SMALL, METADATA)
 
 
-def sealed(body):
-    """Return bytes with the checksum that belongs to them."""
-    return bytes(body) + zlib.crc32(bytes(body)).to_bytes(4, "little")
+def test_small_file():
+    loaded, info = container.load_with_info(DATA)
+    assert list(loaded) == list(SMALL)
+    for name, array in SMALL.items():
+        same(loaded[name], array)
+    assert info.metadata == METADATA
+    assert [tensor.coding for tensor in info.tensors] == ["coded", "coded", "raw", "coded", "coded"]
 
 
-def file_of(*records, decoded, metadata=(), version=0):
-    """Return a file with these tensor records and metadata records as they are."""
-    body = b"\x89KDC" + bytes([version]) + varint(decoded)
-    body += varint(len(metadata)) + b"".join(metadata)
-    return sealed(body + varint(len(records)) + b"".join(records))
-
-
-def record(name, dtype, shape, payload):
-    """Return a tensor record."""
-    head = varint(len(name)) + name + bytes([dtype, len(shape)])
-    return head + b"".join(map(varint, shape)) + payload
-
-
-ZEROS = b"\x01\x03\x00\x00\x00"
-
-
-def small_file():
-    """Return a small file with a coded, a raw and an empty tensor and coded metadata."""
-    weights = np.zeros(88, np.float32)
-    weights[[21, 29, 45, 53, 69, 77]] = 0.5
-    weights[[7, 37, 61, 85]] = -1.0
-    dense = np.repeat(np.array([1, 2, 3], np.uint8), [30, 9, 5])
-    tensors = {"w": weights, "d": dense, "b": np.ones(2, bool), "e": np.zeros((0, 2))}
-    return container.save(tensors, {"k": "aaaaaaaabaaaaaaacaaaaaa" * 2})
+@pytest.mark.parametrize("read", [container.load, container.inspect])
+def test_each_changed_byte_is_found(read):
+    for place in range(len(DATA)):
+        for change in (0xFF, 1 << place % 8):
+            changed = bytearray(DATA)
+            changed[place] ^= change
+            with pytest.raises(FormatError):
+                read(changed)
 
 
 def test_each_flipped_bit_is_found():
-    data = small_file()
-    for place in range(len(data)):
+    for place in range(len(DATA)):
         for bit in range(8):
-            damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
+            changed = bytearray(DATA)
+            changed[place] ^= 1 << bit
             with pytest.raises(FormatError):
-                container.load(damaged)
+                container.load(changed)
 
 
-def test_each_cut_is_found():
-    data = small_file()
-    for length in range(len(data)):
+@pytest.mark.parametrize("read", [container.load, container.inspect])
+def test_each_cut_is_found(read):
+    for length in range(len(DATA)):
         with pytest.raises(FormatError):
-            container.load(data[:length])
-    for more in (b"\0", b"\0" * 100, data):
-        with pytest.raises(FormatError, match="checksum"):
-            container.load(data + more)
+            read(DATA[:length])
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 100, DATA, DATA[-12:]])
+def test_anything_after_the_end_is_found(more):
+    for read in (container.load, container.inspect):
+        with pytest.raises(FormatError):
+            read(DATA + more)
 
 
 def test_each_resealed_cut_is_found():
-    body = small_file()[:-4]
-    for length in range(len(body)):
+    for length in range(5, len(DATA) - 4):
         with pytest.raises(FormatError):
-            container.load(sealed(body[:length]))
+            container.load(sealed(DATA[:length]))
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "not a .kdc file: it is empty"),
-        (b"PK\x03\x04" + b"\0" * 50, "begins with the bytes 50 4b 03 04.*89 4b 44 43"),
-        (b"x", "begins with the bytes 78"),
-        (b"\x89K", "cut off after 2 bytes"),
-        (b"\x89KDC", "cut off after 4 bytes"),
-        (b"\x89KDC\x07", "format version 7, and this reader knows 0. Upgrade keras_deepcomp"),
-        (b"\x89KDC\x00\x00\x00\x00\x00\x00\x00", "cut off after 11 bytes"),
-        (b"\x89KDC\x00\x00\x00\x00\x00\x00\x00\x00", "checksum"),
-        (file_of(decoded=0, version=1), "format version 1"),
-    ],
-)
-@pytest.mark.parametrize("read", [container.load, container.inspect])
-def test_frame(data, message, read):
-    with pytest.raises(FormatError, match=message):
-        read(data)
+def test_blocks_that_changed_places():
+    noise = np.random.default_rng(0).integers(0, 256, (2, 100), np.uint8)
+    data = container.save({"x": noise[0], "y": noise[1]})
+    swapped = data[:5] + data[107:209] + data[5:107] + data[209:]
+    # The checksums of the blocks cannot see it, that of the file does.
+    assert container.load(swapped, names=["x"])["x"].tolist() == noise[1].tolist()
+    with pytest.raises(FormatError, match="its checksum is"):
+        container.load(swapped)
 
 
 def test_bytes_like_objects():
-    data = container.save({"x": np.arange(3)})
-    for same in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8)):
-        assert container.load(same)["x"].tolist() == [0, 1, 2]
+    for data in (bytearray(DATA), memoryview(DATA), np.frombuffer(DATA, np.uint8)):
+        same(container.load(data)["w"], SMALL["w"])
     with pytest.raises(FormatError, match="empty"):
         container.load(np.zeros(0, np.float32))
     with pytest.raises(TypeError):
         container.load("text")
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (file_of(record(b"x", 27, (), b"\0\0"), decoded=0), "type code 27"),
-        (file_of(record(b"x", 5, (1,) * 33, b"\0\1\7"), decoded=1), "33 dimensions, at most 32"),
-        (file_of(record(b"x", 5, (2,), b"\0\1\7"), decoded=1), "1 raw bytes"),
-        (file_of(record(b"x", 5, (1,), b"\0\1\7"), decoded=2), "declares 2 .* holds 1"),
-        (file_of(record(b"x", 5, (1,), b"\0\1\7"), decoded=0), "declares 0 .* holds 1"),
-        (file_of(record(b"x", 5, (0, 2**62, 2), b"\0\0"), decoded=0), "shape .* too large"),
-        (file_of(record(b"x", 10, (2**62,), ZEROS), decoded=2**63 - 1), "shape .* too large"),
-        (file_of(record(b"", 5, (1,), b"\0\1\7"), decoded=1), "has 0 bytes"),
-        (file_of(record(b"\xff", 5, (1,), b"\0\1\7"), decoded=1), "not UTF-8"),
-        (file_of(*[record(b"x", 5, (1,), b"\0\1\7")] * 2, decoded=2), "tensor 'x' is there twice"),
-        (file_of(decoded=2, metadata=[b"\1k\1\0\1v"] * 2), "metadata value 'k' is there twice"),
-        (file_of(decoded=1, metadata=[b"\1k\1\0\1\xff"]), "metadata value of 'k' is not UTF-8"),
-        (file_of(decoded=1, metadata=[b"\1k\2\0\1v"]), "need 2"),
-        (
-            file_of(decoded=2**40, metadata=[b"\1k" + varint(2**40) + ZEROS]),
-            "metadata has 1,099,511,627,776 bytes",
-        ),
-        (sealed(b"\x89KDC\0\0\0" + varint(2**62)), "needs 1 bytes, and 0 are left"),
-        (sealed(b"\x89KDC\0\0\0\0\0"), "1 bytes are left over after the last tensor"),
-        (sealed(b"\x89KDC\0\x80\0\0\0"), "shortest"),
-    ],
-)
-@pytest.mark.parametrize("read", [container.load, container.inspect])
-def test_records(data, message, read):
-    with pytest.raises(FormatError, match=message):
-        read(data)
+def test_loaded_arrays_do_not_hold_the_bytes():
+    data = bytearray(DATA)
+    loaded = container.load(data)
+    data[:] = bytes(len(data))
+    data.clear()
+    for name, array in SMALL.items():
+        same(loaded[name], array)
 
 
-def test_wide_but_empty():
-    data = file_of(record(b"x", 5, (0, 2**62), b"\0\0"), decoded=0)
-    assert container.load(data)["x"].shape == (0, 2**62)
+def test_names():
+    loaded = container.load(DATA, names=["b", "w"])
+    assert list(loaded) == ["b", "w"]
+    same(loaded["w"], SMALL["w"])
+    assert list(container.load(DATA, names=iter(["z"]))) == ["z"]
+    assert container.load(DATA, names=[]) == {}
+    with pytest.raises(KeyError, match=r"no tensor 'ww'\. Did you mean 'w'"):
+        container.load(DATA, names=["ww"])
+
+
+def test_names_leave_other_tensors_alone():
+    changed = bytearray(DATA)
+    changed[8] ^= 1
+    with pytest.raises(FormatError, match="tensor 'w'"):
+        container.load(changed, names=["w"])
+    with pytest.raises(FormatError, match="its checksum is"):
+        container.load(changed)
+    same(container.load(changed, names=["d"])["d"], SMALL["d"])
 
 
 def test_max_bytes():
     data = container.save({"x": np.zeros(1000, np.float32)}, {"key": "value"})
-    assert container.load(data, max_bytes=4005)["x"].size == 1000
+    # The metadata has a count and two lengths more than its text.
+    assert container.load(data, max_bytes=4011)["x"].size == 1000
     with pytest.raises(
-        FormatError, match=r"holds 4,005 bytes.*max_bytes allows 4,004.*pass max_bytes=4005"
+        FormatError,
+        match="^The file holds 4,011 bytes when decoded, and max_bytes allows 4,010. If you trust "
+        r"the file, pass max_bytes=4011 or more\.$",
     ):
-        container.load(data, max_bytes=4004)
+        container.load(data, max_bytes=4010)
+    for read in (container.load, container.load_with_info):
+        with pytest.raises(FormatError, match="max_bytes"):
+            read(data, 0)
+
+
+def test_max_bytes_of_names():
+    data = container.save({name: np.zeros(1000, np.uint8) for name in "abc"})
+    assert list(container.load(data, 2000, names=["c", "a"])) == ["c", "a"]
+    with pytest.raises(FormatError, match="What was asked for holds 3,000 bytes"):
+        container.load(data, 2999, names=["c", "a", "b"])
+
+
+@pytest.mark.xfail
+def test_max_bytes_of_names_is_checked_before_memory_is_taken():
+    # bug: the last tensor that does not fit is decoded before it is refused.
+    data = container.save({name: np.zeros(8 << 20, np.uint8) for name in "ab"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="holds 16,777,216 bytes"):
+            container.load(data, 12 << 20, names=["a", "b"])
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
+
+
+HUGE = file_of((Record("x", BY_NAME["float32"], (10**15,), ZERO, ()), []))
 
 
 def test_a_small_file_cannot_ask_for_much():
-    huge = file_of(record(b"x", 10, (10**15,), ZEROS), decoded=4 * 10**15)
-    many = [record(f"{number}".encode(), 5, (2**32,), ZEROS) for number in range(1000)]
-    chain = file_of(*many, decoded=1000 * 2**32)
-    lying = file_of(record(b"x", 10, (10**15,), ZEROS), decoded=4)
+    many = [(Record(str(number), UINT8, (2**32,), ZERO, ()), []) for number in range(1000)]
+    chain = file_of(*many)
+    lying = file_of((Record("x", UINT8, (2**40,), RAW, (4,)), [b"1234"]))
+    one = bits_of("0 0 1000 000 1 0")
+    vector = Record("x", UINT8, (2**45,), CODED, (len(one),))
+    rows = Record("x", UINT8, (2**45, 3), CODED, (len(one),))
+    files = [HUGE, chain, lying, file_of((vector, [one])), file_of((rows, [one]))]
     tracemalloc.start()
     try:
-        for data in (huge, chain, lying):
+        for data in files:
             with pytest.raises(FormatError):
                 container.load(data)
-        assert container.inspect(huge).tensors[0].size == 10**15
-        peak = tracemalloc.get_traced_memory()[1]
+        for data in files[2:]:
+            with pytest.raises(FormatError):
+                container.inspect(data)
+        assert container.inspect(HUGE).tensors[0].size == 10**15
+        assert len(container.inspect(chain).tensors) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
-    assert peak < 4 << 20
 
 
-def test_memory_of_loading_is_bounded():
-    # One byte in memory for each bit of the file, the most that a list of entries can expand to.
-    data = container.save({"x": np.ones(8 << 20, np.uint8)})
-    assert len(data) < 1.1 * (1 << 20)
+@pytest.mark.parametrize("array", [np.ones(8 << 20, np.uint8), weights((2048, 1024), 0.1, 16)])
+def test_memory_of_loading_is_bounded(array):
+    """Beyond the tensor there is a band at a time, of at most 2^20 elements."""
+    data = container.save({"x": array}, effort=0)
     container.load(container.save({"x": np.ones(8)}))
     tracemalloc.start()
     try:
         container.load(data)
-        peak = tracemalloc.get_traced_memory()[1]
+        loading = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        container.inspect(data)
+        inspecting = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < (8 << 20) + 2 * len(data) + (16 << 20)
+    band = 64 << 20
+    assert loading < array.nbytes + band
+    assert inspecting < band
 
 
 def check_anything(data):
@@ -187,90 +212,79 @@ def check_anything(data):
     assert container.inspect(data) == info
     assert sum(array.nbytes for array in tensors.values()) <= 1 << 20
     # Whatever was accepted can be saved again.
-    again = container.load(container.save(tensors, info.metadata))
     for name, array in tensors.items():
+        again = container.load(container.save({name: array}, effort=0))
         assert again[name].tobytes() == array.tobytes()
     return True
 
 
-def test_resealed_mutations():
-    """A writer with bugs, or with bad intentions, mends the checksum."""
-    body = small_file()[:-4]
+def parts(data):
+    """Return the records of a file with their blocks, and its metadata."""
+    source = MemorySource(data)
+    found = frame.read(source)
+    tensors = [
+        (record, list(map(bytes, found.read_blocks(source, number))))
+        for number, record in enumerate(found.records)
+    ]
+    return tensors, found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_resealed_changes_of_blocks(seed):
+    """A writer with bugs, or with bad intentions, makes all checksums right."""
+    rng = random.Random(seed)
+    kernels = {
+        "grid": weights((3, 3, 4, 6), 0.4, 6),
+        "lines": weights((20, 15), 0.3, 6) * (np.arange(15) % 3 > 0),
+        "dense": weights((16, 12), 1.0, 3),
+        "cut": np.random.default_rng(0).normal(size=(10, 9)).astype(np.float16).astype(np.float32),
+    }
+    tensors, _ = parts(container.save(kernels, effort=6))
+    accepted = tried = 0
+    for _ in range(250):
+        record, contents = rng.choice(tensors)
+        block = bytearray(contents[0])
+        for _ in range(rng.choice([1, 1, 1, 2, 4])):
+            block[rng.randrange(len(block))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.1:
+            del block[rng.randrange(len(block)) :]
+        changed = Record(record.name, record.element, record.shape, CODED, (len(block),))
+        data = file_of((changed, [bytes(block)]))
+        try:
+            loaded, info = container.load_with_info(data, max_bytes=1 << 20)
+        except FormatError as error:
+            assert f"tensor '{record.name}'" in str(error)
+        else:
+            accepted += 1
+            assert container.inspect(data) == info
+            assert loaded[record.name].shape == record.shape
+        tried += 1
+    assert 0 < accepted < tried
+
+
+def test_resealed_changes_anywhere():
     rng = random.Random(0)
+    body = DATA[:-4]
     accepted = 0
-    for _ in range(6000):
+    for _ in range(1500):
         changed = bytearray(body)
-        for _ in range(rng.choice([1, 1, 1, 2, 3, 8])):
-            place = rng.randrange(5, len(changed))
-            match rng.randrange(5):
-                case 0:
-                    changed[place] ^= 1 << rng.randrange(8)
-                case 1:
-                    changed[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)])
-                case 2:
-                    del changed[place : place + rng.randrange(1, 4)]
-                case 3:
-                    changed[place:place] = rng.randbytes(rng.randrange(1, 4))
-                case 4:
-                    start = rng.randrange(5, len(changed))
-                    changed[place : place + 4] = changed[start : start + 4]
+        place = rng.randrange(5, len(changed))
+        match rng.randrange(4):
+            case 0:
+                changed[place] ^= 1 << rng.randrange(8)
+            case 1:
+                changed[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)])
+            case 2:
+                del changed[place : place + rng.randrange(1, 4)]
+            case 3:
+                changed[place:place] = rng.randbytes(rng.randrange(1, 4))
         accepted += check_anything(sealed(changed))
-    assert 0 < accepted < 6000
-
-
-def test_each_resealed_flip():
-    body = small_file()[:-4]
-    for place in range(len(body)):
-        for bit in range(8):
-            changed = bytearray(body)
-            changed[place] ^= 1 << bit
-            check_anything(sealed(changed))
+    # Most changes are found by the checksums of blocks and of the directory.
+    assert accepted < 50
 
 
 @given(st.binary(max_size=200))
+@settings(max_examples=200)
 def test_any_bytes_behind_a_good_frame(body):
     check_anything(body)
-    check_anything(sealed(b"\x89KDC\0" + body))
-
-
-@st.composite
-def almost_payloads(draw):
-    """Coded payloads that are right, or nearly so: some numbers may be off by one."""
-    off = st.sampled_from([0] * 20 + [1, -1])
-    bits = draw(st.integers(0, 4))
-    bound = 2**bits - 1
-    symbols = [*draw(st.lists(st.integers(0, 5), max_size=15)), draw(st.integers(0, 5))]
-    gaps = [
-        bound if symbol == 0 and draw(off) == 0 else draw(st.integers(0, bound))
-        for symbol in symbols
-    ]
-    counts = np.bincount(symbols, minlength=2)
-    # The codebook is packed down to the symbols that occur.
-    used = [0, *np.flatnonzero(counts[1:]) + 1]
-    symbols = [used.index(symbol) for symbol in symbols]
-    counts = counts[used]
-    clusters = len(used) - 1
-    codebook = bytes(range(7, 7 + clusters))
-    fillers = int(counts[0])
-    body = bytes([bits]) + varint(max(0, len(symbols) - fillers + draw(off)))
-    body += varint(max(0, fillers + draw(off)))
-    body += varint(clusters) + codebook
-    streams = [(gaps, np.bincount(gaps))] * (bits > 0) + [(symbols, counts)]
-    head, data = b"", b""
-    for number, (values, value_counts) in enumerate(streams):
-        lengths = huffman.code_lengths(value_counts)
-        if number < len(streams) - 1:
-            body += varint(len(value_counts))
-        body += huffman.pack_lengths(lengths)
-        head += varint(max(0, int(lengths[values].sum()) + draw(off)))
-        data += huffman.encode(np.array(values), lengths)
-    body += head + data
-    size = sum(gaps) + len(gaps) + draw(st.sampled_from([0, 0, 1, 30, -1]))
-    return b"\x01" + varint(len(body)) + body, max(0, size)
-
-
-@given(almost_payloads())
-@settings(max_examples=1000)
-def test_plausible_payloads(payload_and_size):
-    payload, size = payload_and_size
-    check_anything(file_of(record(b"x", 5, (size,), payload), decoded=size))
+    check_anything(sealed(b"\x89KDC\1" + body))
