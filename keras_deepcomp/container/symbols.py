@@ -135,7 +135,7 @@ class SymbolCode:
         occurring = sum(sequence.size for sequence in sequences)
         best: tuple[int, SymbolCode] | None = None
         # A code that is larger than what it is for does not pay.
-        for code in _candidates(counts, min(values, max(_QUICK, total // 8))):
+        for code in _candidates(counts, min(values, max(_QUICK, total // 2))):
             data = 0
             for sequence in sequences:
                 if sequence.size:
