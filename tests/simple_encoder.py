@@ -45,6 +45,14 @@ class Scores:
     scores: tuple = ()
     code: Code = Code()
 
+    def bits(self):
+        if self.highest == 0:
+            return "0000"
+        symbols = [score + 1 for score in self.scores]
+        table = self.code.bits(self.highest + 1)
+        code = version_1.SymbolCode(bit_reader(table), self.highest + 1, len(symbols))
+        return f"{self.highest:04b}" + table + symbol_bits(code, symbols)
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -69,7 +77,6 @@ class Model:
     cuts: tuple = ()
     code: Code = Code()
     codes: dict = field(default_factory=dict)  # {(group, half): Code}
-    bands: int = 1
 
     def but(self, **changes):
         return replace(self, **changes)
@@ -96,11 +103,13 @@ def coded(kind, shape, patterns, model=Model(), replaced=None):
     """
     kind = TYPES[CODES[kind]]
     parts = list(model_bits(kind, patterns, model))
-    blocks = [packed("".join(bits for _, bits in parts))] + [b""] * (model.bands - 1)
-    reader = version_1.Coded(kind, shape, blocks)
+    reader = version_1.Coded(
+        kind, shape, [packed("".join(bits for _, bits in parts))] * bands_of(shape, model)
+    )
+    count = len(reader.blocks)
     found = []
-    for band in range(model.bands):
-        start, end = (place * reader.columns // model.bands for place in (band, band + 1))
+    for band in range(count):
+        start, end = (place * reader.columns // count for place in (band, band + 1))
         parts += band_bits(reader, patterns, range(start, end))
         text = ""
         for name, bits in parts:
@@ -109,6 +118,14 @@ def coded(kind, shape, patterns, model=Model(), replaced=None):
         found.append(packed(text))
         parts = []
     return found
+
+
+def bands_of(shape, model):
+    columns = shape[-1] if shape else 1
+    rows = product(shape[:-1])
+    if model.lines and model.lines.transposed:
+        rows, columns = columns, rows
+    return -(-columns // (2**20 // rows))
 
 
 def model_bits(kind, patterns, model):
@@ -137,8 +154,8 @@ def model_bits(kind, patterns, model):
         else:
             width, depth = lines.grid
             yield "grid", "1" + golomb(width - 1, 3) + golomb(depth - 1, 3)
-        yield "rows", score_bits(lines.rows)
-        yield "columns", score_bits(lines.columns)
+        yield "rows", lines.rows.bits()
+        yield "columns", lines.columns.bits()
     if model.sparse:
         yield "classes", f"{len(model.likelihoods) - 1:04b}" if lines else ""
         yield "likelihoods", differences(model.likelihoods)
@@ -159,15 +176,6 @@ def model_bits(kind, patterns, model):
         for half, size in enumerate(halves):
             code = model.codes.get((group, half), model.code)
             yield f"code {group} {half}", code.bits(size) if size > 1 else ""
-
-
-def score_bits(scores):
-    if scores.highest == 0:
-        return "0000"
-    count = scores.highest + 1
-    code = version_1.SymbolCode(bit_reader(scores.code.bits(count)), count, len(scores.scores))
-    symbols = [score + 1 for score in scores.scores]
-    return f"{scores.highest:04b}" + scores.code.bits(count) + symbol_bits(code, symbols)
 
 
 def bit_reader(bits):

@@ -88,11 +88,15 @@ def pairs(content):
     return found
 
 
-def listing(directory):
+def directory_text(directory):
     reader = Reader(directory)
     size = reader.varint()
     need(size <= 32 * len(directory) + 4096, "a directory that expands too much")
-    reader = Reader(text(reader.take(len(directory) - reader.place), size))
+    return text(reader.take(len(directory) - reader.place), size)
+
+
+def listing(directory):
+    reader = Reader(directory_text(directory))
     texts_size = reader.varint()
     texts_length = reader.varint()
     records = {}
@@ -239,7 +243,7 @@ class RunCode:
     WEIGHTS = (1073741824, 902905651, 759250125, 638450708)
 
     def __init__(self, likelihood):
-        self.shift = max(0, (likelihood - 28) // 4)
+        self.shift = max(0, (likelihood - 24) // 4)
         rest = likelihood - 4 * self.shift
         if rest <= 1:
             self.bound, self.together = 1, 8
@@ -359,7 +363,8 @@ class Coded:
         if self.transposed:
             rows, columns = columns, rows
         need(rows <= 2**20, "too many rows")
-        need(len(self.blocks) <= columns, "more bands than columns")
+        most = 2**20 // rows
+        need(len(self.blocks) == -(-columns // most), "the wrong number of bands")
         self.rows, self.columns = rows, columns
         self.grid = None
         self.row_scores = [0] * rows
@@ -372,6 +377,8 @@ class Coded:
                 need(self.sparse, "a grid without zeros")
                 need(rows <= 2**18, "a grid of too many rows")
                 need(width * depth <= rows, "a grid is wider than the tensor")
+                steps = 2 * (-(-rows // (width * depth)) - 1) + width
+                need(steps <= 1024, "a grid of too many steps")
                 self.grid = width, depth
             self.row_highest, self.row_code, self.row_scores = self.read_scores(rows)
             self.column_highest, self.column_code, self.column_scores = self.read_scores(columns)
@@ -441,7 +448,6 @@ class Coded:
             start, end = (
                 place * self.columns // len(self.blocks) for place in (number, number + 1)
             )
-            need((end - start) * self.rows <= 2**20, "a band is too large")
             bits = self.bits if number == 0 else BitReader(content)
             for (row, column), pattern in self.band(bits, range(start, end)):
                 if self.transposed:
