@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-model clean
+	bench-format-model fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -62,6 +62,19 @@ bench-format-study: setup ## What each choice of the format gains, into benchmar
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+build/fuzz/.installed: tests/fuzz/requirements.txt
+	$(PYTHON) -m venv build/fuzz
+	build/fuzz/bin/pip install --quiet --requirement tests/fuzz/requirements.txt
+	@touch $@
+
+FUZZ_SECONDS ?= 600
+
+fuzz: build/fuzz/.installed ## Look for files that the decoder is wrong about, for FUZZ_SECONDS
+	PYTHONPATH=tests build/fuzz/bin/python -m fuzz.guided -max_total_time=$(FUZZ_SECONDS)
+
+fuzz-mutants: setup ## A million damaged files, the same each time, into benchmarks/results/
+	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --out benchmarks/results/fuzz.json
 
 clean: ## Remove what the commands above have made
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
