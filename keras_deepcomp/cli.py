@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     pack.add_argument("model", help="a .keras or .h5 file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: MODEL with .kdc)")
+    pack.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        metavar="0-9",
+        help="how long to search for a smaller file (default: 5)",
+    )
 
     unpack = add(
         "unpack", _unpack, "decode a .kdc file into a Keras model", "model.kdc model.keras"
@@ -128,6 +136,8 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.container import DEFAULT_EFFORT
+
     source = _existing(options.model)
     if source.suffix.lower() not in _KERAS_SUFFIXES:
         raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
@@ -143,7 +153,8 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 
         keras.ops.zeros(1)  # the first tensor makes TensorFlow speak once more
 
-    size = save_model(load_keras_file(source), target)
+    effort = DEFAULT_EFFORT if options.effort is None else options.effort
+    size = save_model(load_keras_file(source), target, effort=effort, verbose=sys.stderr.isatty())
     before = source.stat().st_size
     return _report(
         options,
@@ -184,13 +195,22 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp import container
 
     source = _existing(options.kdc)
-    tensors = container.load_file(source)
-    elements = sum(tensor.size for tensor in tensors.values())
-    return _report(
-        options,
-        f"{source}: whole; {len(tensors)} tensors of {elements:,} elements decode",
-        {"file": str(source), "whole": True, "tensors": len(tensors), "elements": elements},
-    )
+    with container.open_file(source) as file:
+        damaged = file.damaged()
+        if damaged:
+            names = ", ".join(repr(name) for name, _ in damaged)
+            raise container.FormatError(
+                f"{source}: {len(damaged)} of {len(file)} tensors are damaged: {names}. The others "
+                f"can be read with keras_deepcomp.container.load_file(path, names=[...]). "
+                f"{damaged[0][1]}"
+            )
+        file.check()
+        elements = sum(math.prod(file.shape(name)) for name in file)
+        return _report(
+            options,
+            f"{source}: whole; {len(file)} tensors of {elements:,} elements decode",
+            {"file": str(source), "whole": True, "tensors": len(file), "elements": elements},
+        )
 
 
 @contextmanager

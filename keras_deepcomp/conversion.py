@@ -276,6 +276,14 @@ def _copy_values(old: keras.Layer, new: keras.Layer) -> None:
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
         target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+    finalize(new)
+
+
+def finalize(layer: keras.Layer) -> None:
+    """Lets layers work out what they derive from their variables, as Normalization does."""
+    for each in layer._flatten_layers():
+        if hasattr(each, "finalize_state") and each.built:
+            each.finalize_state()
 
 
 def _rebuild(

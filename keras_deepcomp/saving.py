@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_deepcomp import container
 from keras_deepcomp.architecture import from_text, to_text
-from keras_deepcomp.architecture.building import finalize, initialize
+from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import FormatError
-from keras_deepcomp.conversion import strip
+from keras_deepcomp.conversion import finalize, strip
 from keras_deepcomp.naming import variable_names
 
 ARCHITECTURE = "keras"
@@ -22,7 +23,12 @@ ARCHITECTURE = "keras"
 
 
 def save_model(
-    model: keras.Model, path: str | os.PathLike[str], *, architecture: bool = True
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    architecture: bool = True,
+    effort: int = container.DEFAULT_EFFORT,
+    verbose: bool = False,
 ) -> int:
     """Writes a model into a `.kdc` file: Huffman-coded where that is smaller, raw elsewhere.
 
@@ -34,29 +40,38 @@ def save_model(
         path: The file to write.
         architecture: Whether to store the architecture. Without it the file holds the weights
             alone, for `load_weights`.
+        effort: How long to search for a smaller file, 0 (no search) to 9.
+        verbose: Whether to show the progress.
 
     Returns:
         The size of the file in bytes.
 
     Raises:
-        ValueError: The model is not built, or its architecture cannot be written.
+        ValueError: The model is not built, or its architecture cannot be written, or there is no
+            such effort.
         OSError: The file cannot be written; an older one is as it was.
     """
     tensors, metadata = contents_of(model, architecture)
-    return container.save_file(tensors, path, metadata)
+    with _progress(verbose, "Saving") as progress:
+        return container.save_file(tensors, path, metadata, effort, progress)
 
 
 def load_model(
     path: str | os.PathLike[str],
     custom_objects: dict[str, Any] | None = None,
     max_bytes: int = container.DEFAULT_MAX_BYTES,
+    verbose: bool = False,
 ) -> keras.Model:
     """Reads a model from a `.kdc` file.
+
+    Nothing that the file declares takes memory before it has been compared with the rest. Then one
+    tensor after the other is decoded and given to its variable.
 
     Args:
         path: The file.
         custom_objects: Name -> class, for custom layers that are not registered with Keras.
         max_bytes: The most memory that the decoded tensors may take.
+        verbose: Whether to show the progress.
 
     Returns:
         An ordinary Keras model, not compiled, with every variable bit-identical to the one saved.
@@ -65,20 +80,22 @@ def load_model(
         FormatError: The file is damaged, hostile, or not a Keras model.
         OSError: The file cannot be read.
     """
-    tensors, metadata = _read(path, max_bytes)
-    text = metadata.get(ARCHITECTURE)
-    if text is None:
-        raise FormatError(
-            f"'{os.fspath(path)}' holds tensors but no Keras architecture. Build the model and "
-            "call keras_deepcomp.load_weights(model, path), or read the tensors with "
-            "keras_deepcomp.container.load_file."
-        )
-    elements = sum(int(np.prod(tensor.shape, dtype=object)) for tensor in tensors)
-    model = from_text(text, custom_objects, tensors=len(tensors), elements=elements)
-    if misfit := _misfit(model.variables, tensors):
-        raise FormatError(f"The architecture and the tensors in the file differ: {misfit}")
-    for variable, tensor in zip(model.variables, tensors, strict=True):
-        initialize(variable, tensor.read())
+    with container.open_file(path, max_bytes) as file, _progress(verbose, "Loading") as progress:
+        text = file.metadata.get(ARCHITECTURE)
+        if text is None:
+            raise FormatError(
+                f"'{os.fspath(path)}' holds tensors but no Keras architecture. Build the model and "
+                "call keras_deepcomp.load_weights(model, path), or read the tensors with "
+                "keras_deepcomp.container.load_file."
+            )
+        file.check_memory()
+        file.check()
+        elements = sum(math.prod(file.shape(name)) for name in file)
+        model = from_text(text, custom_objects, tensors=len(file), elements=elements)
+        if misfit := _misfit(model.variables, file):
+            raise FormatError(f"The architecture and the tensors in the file differ: {misfit}")
+        for variable, tensor in zip(model.variables, _decoded(file, progress), strict=True):
+            initialize(variable, tensor)
     finalize(model)
     return model
 
@@ -105,14 +122,17 @@ def load_weights(
         OSError: The file cannot be read.
     """
     _check_built(model, "load")
-    tensors, _ = _read(path, max_bytes)
-    if misfit := _misfit(model.variables, tensors):
-        raise ValueError(
-            f"The weights in '{os.fspath(path)}' do not fit '{model.name}': {misfit} What is saved "
-            "is the stripped model: load into a model without wrappers, as it was built for saving."
-        )
-    for variable, tensor in zip(model.variables, tensors, strict=True):
-        variable.assign(tensor.read())
+    with container.open_file(path, max_bytes) as file:
+        file.check_memory()
+        file.check()
+        if misfit := _misfit(model.variables, file):
+            raise ValueError(
+                f"The weights in '{os.fspath(path)}' do not fit '{model.name}': {misfit} What is "
+                "saved is the stripped model: load into a model without wrappers, as it was built "
+                "for saving."
+            )
+        for variable, tensor in zip(model.variables, _decoded(file, None), strict=True):
+            variable.assign(tensor)
     finalize(model)
 
 
@@ -134,34 +154,51 @@ def contents_of(
     return tensors, {ARCHITECTURE: to_text(plain)} if architecture else {}
 
 
-class _Tensor(NamedTuple):
-    """A tensor of a file: what it is, and a way to get it, once."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
-
-
-def _read(path: str | os.PathLike[str], max_bytes: int) -> tuple[Sequence[_Tensor], dict[str, str]]:
-    """The tensors and the metadata of a file, checked. Each `read` gives its array away."""
-    arrays, info = container.load_file_with_info(path, max_bytes)
-    tensors = [
-        _Tensor(name, array.dtype.name, array.shape, partial(arrays.pop, name))
-        for name, array in arrays.items()
-    ]
-    return tensors, info.metadata
+def _decoded(
+    file: container.Archive, progress: Callable[[int, int], None] | None
+) -> Iterator[np.ndarray]:
+    """The tensors of a file, each decoded when it is its turn."""
+    done = 0
+    for name in file:
+        tensor = file[name]
+        done += tensor.nbytes
+        yield tensor
+        # The caller has taken it over; nothing here keeps it while the next one is decoded.
+        del tensor
+        if progress is not None:
+            progress(done, file.decoded_bytes)
 
 
-def _misfit(variables: Sequence[keras.Variable], tensors: Sequence[_Tensor]) -> str | None:
-    """Where variables and tensors differ first, in words."""
-    if len(variables) != len(tensors):
-        return f"{len(variables)} variables and {len(tensors)} tensors."
-    for variable, tensor in zip(variables, tensors, strict=True):
+@contextlib.contextmanager
+def _progress(wanted: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on the terminal that counts bytes in memory, or nothing."""
+    if not wanted:
+        yield None
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    # What a command prints goes to stdout, and its progress does not.
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _misfit(variables: Sequence[keras.Variable], file: container.Archive) -> str | None:
+    """Where the variables and the tensors of a file differ first, in words."""
+    if len(variables) != len(file):
+        return f"{len(variables)} variables and {len(file)} tensors."
+    for variable, name in zip(variables, file, strict=True):
         shape, dtype = tuple(variable.shape), keras.backend.standardize_dtype(variable.dtype)
-        if (shape, dtype) != (tensor.shape, tensor.dtype):
+        if (shape, dtype) != (file.shape(name), file.dtype(name)):
             return (
-                f"tensor '{tensor.name}' is {tensor.dtype} of shape {tensor.shape}, and variable "
+                f"tensor '{name}' is {file.dtype(name)} of shape {file.shape(name)}, and variable "
                 f"'{variable.path}' is {dtype} of shape {shape}."
             )
     return None

@@ -67,6 +67,26 @@ def test_verify(kdc_file, capsys):
     assert json.loads(out)["whole"] is True
 
 
+def test_verify_names_the_damaged_tensor(kdc_file, capsys):
+    with container.open_file(kdc_file) as file:
+        names = file.keys()
+    data = bytearray(kdc_file.read_bytes())
+    data[5] ^= 1  # the first block begins right after magic and version
+    kdc_file.write_bytes(data)
+    code, _, err = run(capsys, "verify", kdc_file)
+    assert code == 1
+    assert f"1 of {len(names)} tensors are damaged: {names[0]!r}." in err
+
+
+def test_pack_takes_an_effort(model_file, capsys):
+    sizes = []
+    for effort in ("0", "9"):
+        code, out, _ = run(capsys, "pack", model_file, "--effort", effort, "--json")
+        assert code == 0
+        sizes.append(json.loads(out)["file_bytes"])
+    assert sizes[1] <= sizes[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

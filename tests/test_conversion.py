@@ -253,3 +253,15 @@ def test_sequential_built_by_data():
     plain = kdc.strip(shared)
     np.testing.assert_array_equal(shared.predict(x, verbose=0), plain.predict(x, verbose=0))
     assert bits(array(plain.variables[1])) == bits(array(model.variables[1]))
+
+
+def test_strip_keeps_an_adapted_normalization():
+    data = np.random.default_rng(0).normal(3.0, 2.0, (64, 8)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(data)
+    model = keras.Sequential(
+        [keras.layers.Input((8,)), normalization, keras.layers.Dense(16), keras.layers.Dense(4)]
+    )
+    shared = kdc.cluster_weights(model, 200)
+    # As many clusters as weights change nothing.
+    np.testing.assert_array_equal(array(kdc.strip(shared)(data)), array(model(data)))

@@ -69,13 +69,6 @@ def initialize(variable: keras.Variable, value: np.ndarray | None = None) -> Non
     variable._deferred_initialize()
 
 
-def finalize(model: keras.Model) -> None:
-    """Lets layers work out what they derive from their variables, as Normalization does."""
-    for layer in model._flatten_layers():
-        if hasattr(layer, "finalize_state") and layer.built:
-            layer.finalize_state()
-
-
 def _as_tensor(value: np.ndarray) -> Any:
     # TensorFlow copies a numpy array twice on its way into a variable, unless it comes by DLPack,
     # and crashes on one that is not aligned.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from keras_deepcomp.container import decoding, frame
 from keras_deepcomp.container.dtypes import empty_array, to_native
-from keras_deepcomp.container.errors import FormatError
+from keras_deepcomp.container.errors import FormatError, naming
 from keras_deepcomp.container.info import FileInfo, TensorInfo
 from keras_deepcomp.container.version0 import reading as version0
 
@@ -70,6 +70,7 @@ class Archive:
     Args:
         source: The file's bytes.
         max_bytes: The most memory, in bytes, that a tensor, or the metadata, may take.
+        path: The file's name, for error messages.
         close: What closes the file.
 
     Attributes:
@@ -84,21 +85,30 @@ class Archive:
     """
 
     def __init__(
-        self, source: frame.Source, max_bytes: int, close: Callable[[], None] = lambda: None
+        self,
+        source: frame.Source,
+        max_bytes: int,
+        path: str | None = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._max_bytes = max_bytes
+        self._path = path
         self._close = close
-        self.version = frame.version(source)
         self.file_bytes = source.size
-        if self.version == 0:
-            self._open_version0()
-            return
-        self._frame = frame.read(source)
+        with naming(path):
+            self.version = frame.version(source)
+            if self.version == 0:
+                self._open_version0()
+            else:
+                self._open()
+
+    def _open(self) -> None:
+        self._frame = frame.read(self._source)
         self._numbers = {record.name: n for n, record in enumerate(self._frame.records)}
         self.decoded_bytes = self._frame.decoded_bytes
-        check_size(self._frame.metadata_size, max_bytes, "The metadata")
-        self.metadata = self._frame.read_metadata(source)
+        self._check_size(self._frame.metadata_size, "The metadata")
+        self.metadata = self._frame.read_metadata(self._source)
 
     def _open_version0(self) -> None:
         """Decode all of an old file; what it holds is not to be had in pieces."""
@@ -157,11 +167,13 @@ class Archive:
         """Return a tensor and its description."""
         number = self._number(name)
         if self.version == 0:
-            return self._old_tensors[name], self._old_info.tensors[number]
+            return self._old_tensors[name].copy(), self._old_info.tensors[number]
         record = self._frame.records[number]
-        check_size(record.decoded_bytes, self._max_bytes, f"The tensor {name!r}")
-        array, patterns = empty_array(record.shape, record.element)
-        info = decoding.decode(record, self._frame.read_blocks(self._source, number), patterns)
+        with naming(self._path):
+            self._check_size(record.decoded_bytes, f"The tensor {name!r}")
+            array, patterns = empty_array(record.shape, record.element)
+            blocks = self._frame.read_blocks(self._source, number)
+            info = decoding.decode(record, blocks, patterns)
         to_native(patterns, record.element)
         return array, info
 
@@ -170,8 +182,9 @@ class Archive:
         number = self._number(name)
         if self.version == 0:
             return self._old_info.tensors[number]
-        record = self._frame.records[number]
-        return decoding.decode(record, self._frame.read_blocks(self._source, number), None)
+        with naming(self._path):
+            blocks = self._frame.read_blocks(self._source, number)
+            return decoding.decode(self._frame.records[number], blocks, None)
 
     def info(self, tensors: Iterable[TensorInfo]) -> FileInfo:
         """Return the description of the file, given those of all its tensors."""
@@ -196,7 +209,24 @@ class Archive:
             FormatError: It is wrong.
         """
         if self.version > 0:
-            frame.check_file(self._source)
+            with naming(self._path):
+                frame.check_file(self._source)
+
+    def check_memory(self, names: Iterable[str] | None = None) -> None:
+        """Check that tensors and metadata together take no more memory than `max_bytes`.
+
+        Args:
+            names: Which tensors; None for all of them.
+
+        Raises:
+            FormatError: They take more.
+        """
+        total = self.decoded_bytes
+        if names is not None and self.version > 0:
+            records = [self._frame.records[self._number(name)] for name in names]
+            total = self._frame.metadata_size + sum(record.decoded_bytes for record in records)
+        with naming(self._path):
+            self._check_size(total, "The file" if names is None else "What was asked for")
 
     def damaged(self) -> list[tuple[str, FormatError]]:
         """Return the tensors that cannot be decoded, each with what is wrong with it."""
@@ -216,11 +246,9 @@ class Archive:
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise KeyError(f"The file has no tensor {name!r}.{hint}") from None
 
-
-def check_size(size: int, max_bytes: int, what: str) -> None:
-    """Refuse what needs more memory than is allowed."""
-    if size > max_bytes:
-        raise FormatError(
-            f"{what} holds {size:,} bytes when decoded, and max_bytes allows {max_bytes:,}. If "
-            f"you trust the file, pass max_bytes={size} or more."
-        )
+    def _check_size(self, size: int, what: str) -> None:
+        if size > self._max_bytes:
+            raise FormatError(
+                f"{what} holds {size:,} bytes when decoded, and max_bytes allows "
+                f"{self._max_bytes:,}. If you trust the file, pass max_bytes={size} or more."
+            )

@@ -14,7 +14,6 @@ from typing import IO, Any
 import numpy.typing as npt
 
 from keras_deepcomp.container.archive import DEFAULT_MAX_BYTES, Archive, FileSource
-from keras_deepcomp.container.errors import FormatError
 from keras_deepcomp.container.info import FileInfo
 from keras_deepcomp.container.reading import describe_all, load_all
 from keras_deepcomp.container.writing import DEFAULT_EFFORT, Progress, write
@@ -70,9 +69,9 @@ def open_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> Archive:
         FormatError: As for `load`; the message names the file.
         OSError: The file cannot be read.
     """
-    with _naming(path), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "rb"))
-        archive = Archive(FileSource(file), max_bytes, file.close)
+        archive = Archive(FileSource(file), max_bytes, os.fspath(path), file.close)
         # From here on the archive closes the file.
         stack.pop_all()
     return archive
@@ -102,8 +101,8 @@ def load_file(
         ImportError: As for `load`.
         OSError: The file cannot be read.
     """
-    with open_file(path, max_bytes) as archive, _naming(path):
-        return load_all(archive, max_bytes, names, progress)[0]
+    with open_file(path, max_bytes) as archive:
+        return load_all(archive, names, progress)[0]
 
 
 def load_file_with_info(
@@ -123,8 +122,8 @@ def load_file_with_info(
         ImportError: As for `load`.
         OSError: The file cannot be read.
     """
-    with open_file(path, max_bytes) as archive, _naming(path):
-        return load_all(archive, max_bytes)
+    with open_file(path, max_bytes) as archive:
+        return load_all(archive)
 
 
 def inspect_file(path: PathLike) -> FileInfo:
@@ -140,16 +139,8 @@ def inspect_file(path: PathLike) -> FileInfo:
         FormatError: As for `inspect`; the message names the file.
         OSError: The file cannot be read.
     """
-    with open_file(path) as archive, _naming(path):
+    with open_file(path) as archive:
         return describe_all(archive)
-
-
-@contextlib.contextmanager
-def _naming(path: PathLike) -> Iterator[None]:
-    try:
-        yield
-    except FormatError as error:
-        raise FormatError(f"{os.fspath(path)}: {error}") from None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ Everything past this module works on bit patterns, so NaN payloads and -0.0 are 
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +107,9 @@ BY_NAME = {element.name: element for element in _TYPES}
 # The type of metadata values: the bytes of their UTF-8 text.
 TEXT = BY_NAME["uint8"]
 
+_LARGE = 1 << 20
+_CACHE_LINE = 64
+
 
 def element_type(dtype: np.dtype[Any]) -> ElementType | None:
     """Return the element type of a numpy dtype, in either byte order, or None."""
@@ -149,10 +153,18 @@ def empty_array(
         element: The array's type.
 
     Returns:
-        The array, which owns its memory, and a flat view of it as `element.pattern`. Call
-        `to_native` on the view when all patterns are in place.
+        The array, which shares memory with nothing, and a flat view of it as `element.pattern`.
+        Call `to_native` on the view when all patterns are in place.
     """
-    array = np.zeros(shape, dtype=element.numpy_dtype())
+    dtype = element.numpy_dtype()
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        array = np.zeros(shape, dtype)
+    else:
+        # Frameworks take large arrays over without a copy if they are aligned to a cache line.
+        memory = np.zeros(size + _CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % _CACHE_LINE
+        array = memory[start : start + size].view(dtype).reshape(shape)
     return array, array.reshape(-1).view(element.pattern)
 
 

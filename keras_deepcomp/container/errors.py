@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class FormatError(ValueError):
     """The bytes are not a `.kdc` file, are damaged, are too new, or declare too much memory."""
@@ -19,3 +22,14 @@ def damaged(what: str) -> FormatError:
     return FormatError(
         f"Damaged .kdc file: {what}. Fetch the file again, or save the tensors again."
     )
+
+
+@contextlib.contextmanager
+def naming(file: str | None) -> Iterator[None]:
+    """Put the name of a file, if there is one, before the message of a `FormatError`."""
+    try:
+        yield
+    except FormatError as error:
+        if file is None:
+            raise
+        raise FormatError(f"{file}: {error}") from None

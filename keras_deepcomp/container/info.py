@@ -18,19 +18,20 @@ class TensorInfo:
         size: The number of its elements.
         decoded_bytes: Bytes of the tensor in memory.
         coding: "raw" or "coded".
-        record_bytes: Bytes of the tensor's whole record in the file, with name and shape.
+        record_bytes: Bytes of the tensor in the file: in version 1 its blocks with their checksums,
+            in version 0 its whole record, with name and shape.
         nonzero: The number of elements whose bit pattern is not all zero; -0.0 counts.
         clusters: The number of codebook values k.
-        entries: The number of entries, fillers included.
-        gap_bits: The bound b, which is what a gap would cost in bits without Huffman coding; 0
-            if there are no gaps because each element is an entry.
+        entries: The number of elements that have an index; in version 0 fillers are among them.
+        gap_bits: What a gap between non-zero elements would cost in bits without Huffman coding; 0
+            if there are no gaps because each element has an index.
         index_bits: What an index would cost in bits without Huffman coding: the base-2
-            logarithm, rounded up and at least 1, of the number of symbols in use, which is k,
-            or k + 1 if there are fillers. 0 if there are no entries.
-        gap_huffman_bits: Bits of the Huffman stream of the gaps.
-        index_huffman_bits: Bits of the Huffman stream of the indices.
-        codebook_bytes: Bytes of the codebook.
-        table_bytes: Bytes of the code lengths of both Huffman codes.
+            logarithm, rounded up and at least 1, of the number of symbols in use, and the low
+            bits that are stored as they are. 0 if there are no entries.
+        gap_huffman_bits: Bits that say which elements are not zero.
+        index_huffman_bits: Bits of the indices, with signs and low bits where they are apart.
+        codebook_bytes: Bytes of the codebook, rounded up.
+        table_bytes: Bytes of all that is in the file before the elements, but for the codebook.
     """
 
     name: str
@@ -59,8 +60,8 @@ class FileInfo:
         version: The format version.
         file_bytes: Bytes of the file.
         decoded_bytes: Bytes of all tensors and metadata values in memory, as the file declares.
-        header_bytes: Bytes that belong to no tensor and no metadata: magic, version, declared
-            size, the two counts and the checksum.
+        header_bytes: Bytes that belong to no tensor and no metadata: magic and version, directory,
+            checksums of the whole.
         metadata: The metadata.
         metadata_bytes: Bytes of the metadata's records in the file.
         tensors: The tensors, in the order of the file.

@@ -12,7 +12,6 @@ from keras_deepcomp.container.archive import (
     Archive,
     BytesLike,
     MemorySource,
-    check_size,
 )
 from keras_deepcomp.container.info import FileInfo
 from keras_deepcomp.container.writing import Progress
@@ -32,15 +31,16 @@ def load(
 
     Returns:
         Name -> array, in the order of saving. The arrays are bit for bit those that were saved,
-        in native byte order, writable, and own their memory.
+        in native byte order, writable, and share memory with nothing.
 
     Raises:
         FormatError: The bytes are not a `.kdc` file, are damaged, were written by a newer
             format version, or need more than `max_bytes`.
         KeyError: There is no tensor of a name.
+        TypeError: `names` is a str.
         ImportError: A tensor's type comes from ml_dtypes, which is not installed or too old.
     """
-    return load_all(Archive(MemorySource(data), max_bytes), max_bytes, names)[0]
+    return load_all(Archive(MemorySource(data), max_bytes), names)[0]
 
 
 def load_with_info(
@@ -60,7 +60,7 @@ def load_with_info(
         FormatError: As for `load`.
         ImportError: As for `load`.
     """
-    return load_all(Archive(MemorySource(data), max_bytes), max_bytes)
+    return load_all(Archive(MemorySource(data), max_bytes))
 
 
 def inspect(data: BytesLike) -> FileInfo:
@@ -80,33 +80,27 @@ def inspect(data: BytesLike) -> FileInfo:
 
 
 def load_all(
-    archive: Archive,
-    max_bytes: int,
-    names: Iterable[str] | None = None,
-    progress: Progress | None = None,
+    archive: Archive, names: Iterable[str] | None = None, progress: Progress | None = None
 ) -> tuple[dict[str, npt.NDArray[Any]], FileInfo]:
     """Return the tensors of an open file and its description.
 
     Args:
         archive: The file.
-        max_bytes: As for `load`.
         names: As for `load`; the description is then of these tensors alone.
         progress: Called after each tensor.
     """
+    if isinstance(names, str):
+        raise TypeError(f"names must be a list of names, got the str {names!r}.")
+    chosen = archive.keys() if names is None else list(names)
+    archive.check_memory(None if names is None else chosen)
     if names is None:
-        chosen = archive.keys()
-        check_size(archive.decoded_bytes, max_bytes, "The file")
         # Before the long work, and over all bytes: blocks have checksums, but short ones.
         archive.check()
-    else:
-        chosen = list(names)
     tensors, infos, done = {}, [], 0
     for name in chosen:
         tensors[name], info = archive.read(name)
         infos.append(info)
         done += info.decoded_bytes
-        if names is not None:
-            check_size(done, max_bytes, "What was asked for")
         if progress is not None:
             progress(done, archive.decoded_bytes)
     return tensors, archive.info(infos)

@@ -28,12 +28,13 @@ class Row:
         kept_percent: Share of elements that are not zero.
         clusters: Size of the codebook; 0 where there is none.
         weight_bits: Bits per stored weight as a fixed-width index; the type's own width if raw.
-        weight_bits_huffman: The same after Huffman coding.
+        weight_bits_huffman: The same as coded, signs included where they are coded apart.
         gap_bits: Bits per stored weight for its position, fixed width; 0 where every element is
             stored.
-        gap_bits_huffman: The same after Huffman coding.
-        bytes: All that the tensor takes in the file: name, shape, tables, codebook and codes.
-        ratio: Bytes as float32 divided by `bytes`.
+        gap_bits_huffman: The same as coded.
+        bytes: What the tensor takes in the file: tables, codebook, codes and checksums. Names and
+            shapes are in the directory, which is compressed as a whole.
+        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Row:
     gap_bits: float
     gap_bits_huffman: float
     bytes: int
-    ratio: float
+    ratio: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +58,7 @@ class Summary:
     Attributes:
         rows: One per tensor, in the order of the file.
         file_bytes: Bytes of the whole file.
-        header_bytes: Bytes that belong to no tensor and no metadata.
+        header_bytes: Bytes of the directory, with names and shapes, and of header and trailer.
         metadata_bytes: Bytes of the architecture and other metadata.
         float32_bytes: Bytes of all elements as float32.
         version: Format version.
@@ -118,11 +119,11 @@ class Summary:
                 _before_after(row.weight_bits, row.weight_bits_huffman),
                 _before_after(row.gap_bits, row.gap_bits_huffman) if row.gap_bits else "-",
                 f"{row.bytes:,}",
-                f"{row.ratio:.1f}x",
+                "-" if row.ratio is None else f"{row.ratio:.1f}x",
             )
         table.add_section()
         table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
-        table.add_row("header", "", "", "", "", "", f"{self.header_bytes:,}", "")
+        table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
         elements = sum(row.size for row in self.rows)
         kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
         table.add_row(
@@ -211,7 +212,7 @@ def _row(tensor: TensorInfo) -> Row:
         gap_bits=float(tensor.gap_bits),
         gap_bits_huffman=tensor.gap_huffman_bits / max(stored, 1),
         bytes=tensor.record_bytes,
-        ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes,
+        ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes if tensor.record_bytes else None,
     )
 
 
