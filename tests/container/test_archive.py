@@ -182,7 +182,7 @@ def test_max_bytes_of_a_tensor():
 
 def test_closing():
     closed = []
-    with Archive(MemorySource(DATA), 1 << 30, lambda: closed.append(True)) as archive:
+    with Archive(MemorySource(DATA), 1 << 30, close=lambda: closed.append(True)) as archive:
         assert closed == []
         assert list(archive) == list(TENSORS)
     assert closed == [True]

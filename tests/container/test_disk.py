@@ -105,6 +105,26 @@ def test_errors_name_the_file(tmp_path):
         container.save_file(TENSORS, tmp_path / "nowhere" / "x.kdc")
 
 
+def test_errors_of_open_files_name_the_file(path):
+    container.save_file(TENSORS, path)
+    data = bytearray(path.read_bytes())
+    data[6] ^= 1
+    path.write_bytes(data)
+    with container.open_file(path, max_bytes=200) as archive:
+        for ask in (
+            lambda: archive["x"],
+            lambda: archive["z"],
+            lambda: archive.describe("x"),
+            archive.check,
+            archive.check_memory,
+        ):
+            with pytest.raises(container.FormatError, match=r"^/.*model\.kdc: "):
+                ask()
+        ((name, error),) = archive.damaged()
+    assert name == "x"
+    assert str(error).startswith(f"{path}: Damaged .kdc file: the checksum of tensor 'x' is wrong")
+
+
 def test_a_failed_open_closes_the_file(path):
     path.write_bytes(b"PK")
     # A file that is left open gives a warning, and warnings are errors.

@@ -83,6 +83,22 @@ def test_big_endian_machines_swap_in_place(monkeypatch):
         assert patterns.tobytes() == bytes.fromhex(after)
 
 
+@pytest.mark.parametrize("name", ["uint8", "float32", "complex128", "bfloat16"])
+@pytest.mark.parametrize("shape", [(), (3, 0), (5, 7), (1 << 20,), (3, 1000, 1001)])
+def test_empty_arrays(name, shape):
+    element = dtypes.BY_NAME[name]
+    array, patterns = dtypes.empty_array(shape, element)
+    assert (array.shape, array.dtype) == (shape, element.numpy_dtype())
+    assert array.flags.c_contiguous and array.flags.writeable and array.flags.aligned
+    assert (patterns.ndim, patterns.dtype, patterns.nbytes) == (1, element.pattern, array.nbytes)
+    if array.nbytes >= 1 << 20:
+        # Frameworks take such arrays over without a copy.
+        assert array.ctypes.data % 64 == 0
+    assert not patterns.any()
+    patterns[-1:] = 1
+    assert np.ascontiguousarray(array).view(np.uint8).sum() == min(patterns.size, 1)
+
+
 def test_without_ml_dtypes(monkeypatch):
     data = container.save({"x": np.zeros(3, ml_dtypes.bfloat16)})
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)

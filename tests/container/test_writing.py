@@ -201,11 +201,8 @@ def test_bad_arguments():
         container.save({"x": np.zeros((1,) * 33)})
 
 
-@pytest.mark.parametrize(
-    "effort", [-1, 10, 2.5, "5", None, pytest.param(5.0, marks=pytest.mark.xfail)]
-)
+@pytest.mark.parametrize("effort", [-1, 10, 2.5, "5", None, 5.0])
 def test_bad_efforts(effort):
-    # bug: 5.0 passes for an effort, and then cannot choose from a tuple.
     with pytest.raises(ValueError, match=f"effort must be from 0 to 9, got {effort!r}"):
         container.save({"x": weights((5, 5), 0.5, 2)}, effort=effort)
 
