@@ -83,7 +83,9 @@ def draw_lines(rng, shape, sparse):
     grid = None
     if sparse and rng.random() < 0.6:
         width = rng.randint(1, rows)
-        grid = width, rng.randint(1, rows // width)
+        depth = rng.randint(1, rows // width)
+        if 2 * (-(-rows // (width * depth)) - 1) + width <= 1024:
+            grid = width, depth
     scores = [draw_scores(rng, count, sparse) for count in (rows, columns)]
     if not transposed and not grid and not any(any(one.scores) for one in scores):
         transposed, rows, columns = True, columns, rows

@@ -38,7 +38,7 @@ def parts(data, max_bytes):
     need(5 + directory_length + 12 <= len(data), "a directory longer than the file")
     directory = data[-12 - directory_length : -12]
     need(zlib.crc32(directory) == unsigned(data[-8:-4]), "the checksum of the directory is wrong")
-    texts_size, texts_length, records = listing(directory)
+    texts_size, texts_length, records = listing(directory, len(data))
 
     need(texts_size <= 64 << 20, "more than 64 MiB of metadata")
     size = texts_size + sum(product(shape) * kind[1] for _, kind, shape, _ in records.values())
@@ -95,7 +95,7 @@ def directory_text(directory):
     return text(reader.take(len(directory) - reader.place), size)
 
 
-def listing(directory):
+def listing(directory, available):
     reader = Reader(directory_text(directory))
     texts_size = reader.varint()
     texts_length = reader.varint()
@@ -115,6 +115,7 @@ def listing(directory):
         need(size > 0 or coding == 0, "blocks without elements")
         lengths = []
         if coding == 1:
+            need(size <= available, "a raw tensor larger than the file")
             lengths = [min(RAW_BLOCK, size - start) for start in range(0, size, RAW_BLOCK)]
         elif coding == 2:
             need(kind[0] != "complex128", "complex128 is coded")

@@ -1,0 +1,1 @@
+"""Fuzzing of the decoder: see campaign.py and guided.py."""
