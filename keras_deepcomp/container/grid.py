@@ -32,7 +32,8 @@ NEAR: Neighbourhood = ((0, -1, 2), (-1, 0, 2), (-1, 1, 1))
 
 MAX_ROWS = 1 << 18
 MAX_STEPS = 1024
-"""Each step takes time, however few elements it has."""
+ELEMENTS_PER_STEP = 16
+"""Each step takes time, however few elements it has, and a small tensor must not take long."""
 
 _Places = npt.NDArray[np.intp]
 
@@ -66,10 +67,10 @@ class Grid:
         height = -(-self.rows // self.size)
         return 2 * (height - 1) + self.width
 
-    @property
-    def is_allowed(self) -> bool:
-        """Whether a file may have it."""
-        return self.rows <= MAX_ROWS and self.size <= self.rows and self.steps <= MAX_STEPS
+    def is_allowed(self, columns: int) -> bool:
+        """Return whether a file may have it for a matrix of so many columns."""
+        most = min(MAX_STEPS, self.rows * columns // ELEMENTS_PER_STEP)
+        return self.rows <= MAX_ROWS and self.size <= self.rows and self.steps <= most
 
     @functools.cached_property
     def step_of_row(self) -> npt.NDArray[np.int64]:

@@ -183,7 +183,7 @@ class TensorModel:
             grid = Grid(
                 matrix.rows, reader.golomb(_WIDTH_ORDER) + 1, reader.golomb(_WIDTH_ORDER) + 1
             )
-            if not sparse or not grid.is_allowed:
+            if not sparse or not grid.is_allowed(matrix.columns):
                 raise damaged(f"{reader.what} has a grid where none can be")
         row_scores = scores.no_scores(matrix.rows)
         column_scores = scores.no_scores(matrix.columns)

@@ -384,7 +384,7 @@ def _grids(
         return _alike_grids(matrix, filled, most)
     grid = Grid(matrix.rows, shape[-3], shape[-2])
     near = [distance for distance in (grid.depth, grid.size) if distance < matrix.rows]
-    return [grid] if grid.is_allowed and _likeness(filled, near).any() else []
+    return [grid] if grid.is_allowed(matrix.columns) and _likeness(filled, near).any() else []
 
 
 def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> list[Grid]:
@@ -401,7 +401,7 @@ def _alike_grids(matrix: Matrix, filled: npt.NDArray[np.bool_], most: int) -> li
     widths = [int(multiples[number]) // depth for number in order[:most]]
     widths.append(-(-matrix.rows // depth))
     grids = [Grid(matrix.rows, width, depth) for width in widths]
-    return [grid for grid in grids if grid.is_allowed][:most]
+    return [grid for grid in grids if grid.is_allowed(matrix.columns)][:most]
 
 
 def _likeness(filled: npt.NDArray[np.bool_], distances: Iterable[int]) -> _Ints:
