@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-model fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -59,6 +59,9 @@ bench-format-networks: setup ## Train the networks that the format is measured a
 
 bench-format-study: setup ## What each choice of the format gains, into benchmarks/results/
 	$(BIN)/python benchmarks/format_study.py
+
+bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into benchmarks/results/
+	$(PYTHON) benchmarks/format_bytes.py
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
