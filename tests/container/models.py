@@ -50,6 +50,16 @@ def random_code(random, symbols, values):
     return SymbolCode.fit([random.integers(0, symbols, 30)], counts, values)
 
 
+def grids_of(matrix):
+    """Return all grids that a matrix may have."""
+    return [
+        Grid(matrix.rows, width, depth)
+        for width in range(1, matrix.rows + 1)
+        for depth in range(1, matrix.rows // width + 1)
+        if Grid(matrix.rows, width, depth).is_allowed(matrix.columns)
+    ]
+
+
 @st.composite
 def cases(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -57,7 +67,8 @@ def cases(draw):
     width = 8 * element.itemsize
     shape = draw(
         st.one_of(
-            st.tuples(st.integers(1, 14), st.integers(1, 9)),
+            st.tuples(st.integers(1, 18), st.integers(1, 9)),
+            st.tuples(st.integers(6, 18), st.integers(12, 24)),
             st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5)),
             st.tuples(st.integers(1, 60)),
         )
@@ -86,8 +97,7 @@ def cases(draw):
         column_scores = random.integers(lowest, 4, matrix.columns, np.int8)
     grid = None
     if sparse and draw(st.booleans()):
-        grid_width = draw(st.integers(1, matrix.rows))
-        grid = Grid(matrix.rows, grid_width, draw(st.integers(1, matrix.rows // grid_width)))
+        grid = draw(st.sampled_from([None, *grids_of(matrix)]))
     one_class = not (transposed or grid or row_scores.any() or column_scores.any())
     model = TensorModel(
         zero_bits, low_bits, sparse, transposed, codebook, row_scores, column_scores, grid

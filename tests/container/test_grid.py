@@ -66,22 +66,27 @@ def test_steps(grid):
     # The last row of the grid may end before the longest way through it.
     steps = 2 * (-(-grid.rows // (grid.width * grid.depth)) - 1) + grid.width
     assert grid.steps == steps >= grid.step_of_row.max() + 1
-    assert grid.is_allowed
 
 
 @pytest.mark.parametrize(
-    ("grid", "allowed"),
+    ("grid", "columns", "allowed"),
     [
-        (Grid(1 << 18, 512, 2), True),
-        (Grid((1 << 18) + 512, 512, 2), False),
-        (Grid(100, 50, 2), True),
-        (Grid(100, 51, 2), False),
-        (Grid(1024, 1024, 1), True),
-        (Grid(1025, 1025, 1), False),
+        (Grid(1 << 18, 512, 2), 1, True),
+        (Grid((1 << 18) + 512, 512, 2), 100, False),
+        (Grid(100, 50, 2), 8, True),
+        (Grid(100, 50, 2), 7, False),
+        (Grid(100, 51, 2), 100, False),
+        (Grid(1024, 1024, 1), 16, True),
+        (Grid(1024, 1024, 1), 15, False),
+        (Grid(1025, 1025, 1), 100, False),
+        (Grid(1024, 2, 1), 100, True),
+        (Grid(1026, 2, 1), 100, False),
+        (Grid(1, 1, 1), 16, True),
+        (Grid(1, 1, 1), 15, False),
     ],
 )
-def test_which_grids_a_file_may_have(grid, allowed):
-    assert grid.is_allowed == allowed
+def test_which_grids_a_file_may_have(grid, columns, allowed):
+    assert grid.is_allowed(columns) == allowed
 
 
 def test_by_hand():

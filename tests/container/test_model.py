@@ -86,7 +86,7 @@ def test_lower_half(name, codebook, zero_bits, low_bits, lower):
 class Wrong:
     """The bits of a model of a float32 tensor, field by field, of which tests change some.
 
-    With all as it is: shape (4, 3), sparse, codebook 3 and 5, all scores 0 but for the last column,
+    As it is: shape (4, 16), sparse, codebook 3 and 5, all scores 0 but for the last column,
     a grid 2 wide, two classes, signs not apart, no groups.
     """
 
@@ -101,7 +101,7 @@ class Wrong:
             "transposed": 0,
             "grid": (2, 1),
             "row_scores": [0, 0, 0, 0],
-            "column_scores": [0, 0, 1],
+            "column_scores": [0] * 15 + [1],
             "classes": 2,
             "likelihoods": [5, -3],
             "signs": None,
@@ -170,7 +170,7 @@ class Wrong:
         for value in values:
             _write_equal(value + 1, alphabet, writer)
 
-    def read(self, element=FLOAT32, shape=(4, 3)):
+    def read(self, element=FLOAT32, shape=(4, 16)):
         return TensorModel.read(
             reader_of(self.bits()), element, shape, Matrix.of(shape, False).band_count
         )
@@ -191,7 +191,7 @@ def test_right_as_it_is():
     model = Wrong().read()
     assert model.codebook.tolist() == [3, 5]
     assert (model.grid.width, model.grid.depth) == (2, 1)
-    assert model.column_scores.tolist() == [0, 0, 1]
+    assert model.column_scores.tolist() == [0] * 15 + [1]
     assert [likelihood.place for likelihood in model.likelihoods] == [5, 2]
     assert model.codes[0][0].costs == (4, 4)
     assert Wrong(cut=(3, 26)).read().low_bits == 26
@@ -212,14 +212,14 @@ def test_right_as_it_is():
         ({"grid": (5, 1)}, "has a grid where none can be"),
         ({"grid": (2, 3)}, "has a grid where none can be"),
         (
-            {"grid": None, "column_scores": [0, 0, 0]},
+            {"grid": None, "column_scores": [0] * 16},
             "claims several classes and has none",
         ),
         (
-            {"sparse": 0, "grid": None, "column_scores": [0, -1, 2]},
+            {"sparse": 0, "grid": None, "column_scores": [0, -1] * 7 + [2, 0]},
             "has lines without elements in a dense tensor",
         ),
-        ({"column_scores": [0, 0, 8]}, "has a score that is too high"),
+        ({"column_scores": [0] * 15 + [8]}, "has a score that is too high"),
         ({"row_scores": [0, 14, 0, 0]}, "has a score that is too high"),
         ({"likelihoods": [-65, 0]}, "has a likelihood that is out of range"),
         ({"likelihoods": [60, 4]}, "has a likelihood that is out of range"),
@@ -238,16 +238,23 @@ def test_each_rule_broken_once(changes, message):
 
 @pytest.mark.parametrize(
     ("grid", "rows"),
-    [((2, 1), (1 << 18) + 1), ((2, 1), 1025), ((1025, 1), 1025), ((1021, 1), 4 * 1021)],
+    [
+        ((512, 2), (1 << 18) + 1),
+        ((2, 1), 1025),
+        ((1025, 1), 1025),
+        ((1021, 1), 4 * 1021),
+        # One step more than there are times 16 elements.
+        ((3, 1), 4),
+    ],
 )
 def test_no_grid_of_very_many_rows_or_steps(grid, rows):
     with pytest.raises(FormatError, match="has a grid where none can be"):
-        Wrong(grid=grid).read(shape=(rows, 3))
+        Wrong(grid=grid).read(shape=(rows, 16))
 
 
 @pytest.mark.parametrize(("grid", "rows"), [((1024, 1), 1024), ((2, 1), 1024 - 2), ((1, 9), 4608)])
 def test_grids_of_most_steps(grid, rows):
-    read = Wrong(grid=grid, row_scores=[0]).read(shape=(rows, 3))
+    read = Wrong(grid=grid, row_scores=[0]).read(shape=(rows, 16))
     assert (read.grid.width, read.grid.depth) == grid
     assert read.grid.steps <= 1024
     assert read.grid.steps == int(read.grid.step_of_row.max()) + 1
