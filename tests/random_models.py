@@ -7,7 +7,7 @@ from simple_decoder.reading import TYPES, product
 from simple_encoder import CODES, Code, Lines, Model, Scores
 
 KINDS = ("bool", "int8", "uint2", "int4", "uint16", "float16", "float32", "complex64", "uint64")
-SIDES = (1, 1, 2, 3, 4, 5, 6, 8, 12)
+SIDES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24)
 
 
 def draw(rng):
@@ -84,7 +84,7 @@ def draw_lines(rng, shape, sparse):
     if sparse and rng.random() < 0.6:
         width = rng.randint(1, rows)
         depth = rng.randint(1, rows // width)
-        if 2 * (-(-rows // (width * depth)) - 1) + width <= 1024:
+        if 2 * (-(-rows // (width * depth)) - 1) + width <= min(1024, rows * columns // 16):
             grid = width, depth
     scores = [draw_scores(rng, count, sparse) for count in (rows, columns)]
     if not transposed and not grid and not any(any(one.scores) for one in scores):

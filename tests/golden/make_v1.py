@@ -225,24 +225,24 @@ def field(rng, rows, columns, density):
 
 def add_grids(valid, rng):
     wide_likelihoods = (9, 7, 5, 4, 3, 2, 1, 0, -1, -2)
-    for name, about, rows, grid in (
-        ("grid_width_1", "a grid one place wide", 30, (1, 1)),
-        ("grid_one_row", "a grid one place high", 30, (30, 1)),
-        ("grid_depth_4", "places of four rows", 48, (3, 4)),
-        ("grid_ragged", "a grid whose last row is cut off within a place", 50, (4, 3)),
-        ("grid_ragged_place", "a grid whose last row is cut off between places", 45, (4, 5)),
-        ("grid_square", "a square grid", 64, (8, 1)),
+    for name, about, shape, grid in (
+        ("grid_width_1", "a grid one place wide, with as many steps as can be", (8, 30), (1, 1)),
+        ("grid_one_row", "a grid one place high, with as many steps as can be", (12, 16), (12, 1)),
+        ("grid_depth_4", "places of four rows", (48, 4), (3, 4)),
+        ("grid_ragged", "a grid whose last row is cut off within a place", (50, 4), (4, 3)),
+        ("grid_ragged_place", "a grid whose last row is cut off between places", (45, 4), (4, 5)),
+        ("grid_square", "a square grid", (64, 6), (8, 1)),
     ):
-        values = field(rng, rows, 4, 0.4)
+        values = field(rng, *shape, 0.4)
         model = Model(lines=Lines(grid=grid), likelihoods=wide_likelihoods)
         valid.add(
             *(name, f"{about}: without signs, wide and near"),
-            ("without", "uint8", (rows, 4), values, model),
-            ("wide", "uint8", (rows, 4), values, model.but(signs=(1, 2, 3, 4, 5, 6, 7, 8))),
-            ("near", "uint8", (rows, 4), values, model.but(wide=False, signs=(-1, 0, 4))),
+            ("without", "uint8", shape, values, model),
+            ("wide", "uint8", shape, values, model.but(signs=(1, 2, 3, 4, 5, 6, 7, 8))),
+            ("near", "uint8", shape, values, model.but(wide=False, signs=(-1, 0, 4))),
             *(
                 (
-                    *(f"votes_{count}", "uint8", (rows, 4), values),
+                    *(f"votes_{count}", "uint8", shape, values),
                     model.but(signs=tuple(range(-4 * count, 0, 4))),
                 )
                 for count in (4, 5, 6, 7)
@@ -268,15 +268,15 @@ def add_grids(valid, rng):
         Model(lines=Lines(True, (6, 2)), likelihoods=(8, 6, 4, 2), signs=(0,)),
         (8, 60),
     )
-    steps = [0] * 1024
-    steps[5] = steps[1000] = 2
+    steps = [0] * 2**14
+    steps[5] = steps[-9] = 2
     valid.one(
         *("grid_steps", "a grid of 1,024 steps, the most", "uint8", steps),
         Model(lines=Lines(grid=(2, 1)), likelihoods=(32, 8)),
-        (1024, 1),
+        (1024, 16),
     )
     valid.one(
-        *("grid_scalar", "a grid of one place", "uint8", [130, 3]),
+        *("grid_one_place", "a grid of one place", "uint8", [130, 3] * 8),
         Model(lines=Lines(grid=(1, 1)), likelihoods=(3,), signs=(1,)),
     )
     valid.one(
@@ -838,7 +838,7 @@ def break_models(bad):
         *shape,
         DENSE,
         Model(sparse=False, lines=Lines(True)),
-        grid="1" + golomb(0, 3) * 2,
+        grid="1" + golomb(4, 3) + golomb(1, 3),
         groups="0" + "00",
     )
     bad.coded(
@@ -849,10 +849,10 @@ def break_models(bad):
         grid,
         grid="1" + golomb(6, 3) + golomb(1, 3),
     )
-    bad.add("grid_rows", "a grid has at most 2 ** 18 rows", tall(2**18 + 1, Lines(grid=(256, 4))))
-    steps = tall(514, Lines(grid=(1, 1)))
-    bad.add("grid_steps", "a grid has at most 1,024 steps", steps)
-    bad.add("rows", "a matrix has at most 2 ** 20 rows", tall(2**20 + 1, None))
+    bad.add("grid_rows", "a grid has at most 2 ** 18 rows", tall(2**18 + 1, 3, (256, 4)))
+    bad.add("grid_steps", "a grid has at most 1,024 steps", tall(514, 40, (1, 1)))
+    bad.add("grid_elements", "a grid has 16 elements for each step", tall(100, 31, (1, 1)))
+    bad.add("rows", "a matrix has at most 2 ** 20 rows", tall(2**20 + 1, 1))
     bad.coded(
         "likelihood_high",
         "a likelihood is at most 63",
@@ -987,12 +987,12 @@ def large_codebook():
     return record
 
 
-def tall(rows, lines):
-    """Return a tensor of zeros with too many rows."""
-    model = Model(codebook=(1,), lines=lines and Lines(grid=(3, 1)), likelihoods=(40,))
-    grid = "1" + golomb(lines.grid[0] - 1, 3) + golomb(lines.grid[1] - 1, 3) if lines else ""
-    small = by_model("x", "uint8", (9, 1), [0] * 9, model, {"grid": grid})
-    return Record("x", CODES["uint8"], (rows, 1), 2, small.blocks)
+def tall(rows, columns, grid=None):
+    """Return a tensor of zeros with too many rows, or too many for its grid."""
+    model = Model(codebook=(1,), lines=grid and Lines(grid=(3, 1)), likelihoods=(40,))
+    bits = "1" + "".join(golomb(side - 1, 3) for side in grid) if grid else ""
+    small = by_model("x", "uint8", (9, 16), [0] * 144, model, {"grid": bits})
+    return Record("x", CODES["uint8"], (rows, columns), 2, small.blocks)
 
 
 def by_costs(costs):

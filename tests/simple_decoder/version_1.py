@@ -379,7 +379,7 @@ class Coded:
                 need(rows <= 2**18, "a grid of too many rows")
                 need(width * depth <= rows, "a grid is wider than the tensor")
                 steps = 2 * (-(-rows // (width * depth)) - 1) + width
-                need(steps <= 1024, "a grid of too many steps")
+                need(steps <= 1024 and 16 * steps <= rows * columns, "a grid of too many steps")
                 self.grid = width, depth
             self.row_highest, self.row_code, self.row_scores = self.read_scores(rows)
             self.column_highest, self.column_code, self.column_scores = self.read_scores(columns)
