@@ -147,11 +147,18 @@ def contents_of(
     plain = strip(model)
     _check_built(plain, "save")
     names = variable_names(plain)
-    tensors = {
-        names[id(variable)]: np.asarray(keras.ops.convert_to_numpy(variable))
-        for variable in plain.variables
-    }
+    tensors = {names[id(variable)]: _array(variable) for variable in plain.variables}
     return tensors, {ARCHITECTURE: to_text(plain)} if architecture else {}
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, without a copy where the backend allows it."""
+    if keras.backend.backend() == "tensorflow":
+        # TensorFlow copies a value on its way to numpy, unless it goes by DLPack, which does not
+        # know all types.
+        with contextlib.suppress(AttributeError, BufferError, RuntimeError, TypeError):
+            return np.from_dlpack(variable.value.read_value())
+    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def _decoded(

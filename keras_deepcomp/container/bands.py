@@ -81,7 +81,7 @@ def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequ
     if not model.sparse:
         values = _Values(_dense_classes(model, lines))
     elif model.grid is None:
-        values = _split_fixed(sequences, elements, lines, model.classes)
+        values = _split_fixed(sequences, elements, lines, model.classes, bool(model.cuts))
     else:
         values, order = _split_grid(sequences, elements, lines, model.grid, model.classes)
         patterns = patterns[order]
@@ -122,12 +122,14 @@ def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | No
     return np.searchsorted(np.array(model.cuts), values.classes, side="right")
 
 
-def _split_fixed(sequences: Sequences, elements: Elements, lines: Lines, classes: int) -> _Values:
+def _split_fixed(
+    sequences: Sequences, elements: Elements, lines: Lines, classes: int, with_classes: bool
+) -> _Values:
     fixed = FixedClasses(lines, classes)
     numbers = lines.numbers(elements.rows, elements.columns)
     for number, ones in enumerate(fixed.sequences(*numbers)):
         sequences.filled.append(BitSequence(ones, fixed.total(number)))
-    return _Values(fixed.classes_at(*numbers))
+    return _Values(fixed.classes_at(*numbers) if with_classes else None)
 
 
 def _split_grid(

@@ -32,6 +32,11 @@ _CLASS_BITS = 16
 _Ints = npt.NDArray[np.int64]
 
 
+def table_bits(symbols: int) -> int:
+    """Return about how many bits the costs of an alphabet take."""
+    return _TABLE_BITS_PER_SYMBOL * symbols + _TABLE_BITS
+
+
 def entropy_bits(counts: _Ints, axis: int = -1) -> _Ints:
     """Return the entropy in bits of sequences with these counts, rounded down."""
     totals = counts.sum(axis=axis)
@@ -147,11 +152,11 @@ def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
     cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
     counts = np.bincount(shift[live], minlength=_LEVELS)
     side = log2_fixed(2 * counts.sum() + 1) - log2_fixed(2 * counts + 1)
-    costs = np.empty((own.size, _LEVELS), np.int64)
-    zeros = totals - ones
-    for level in range(_LEVELS):
-        classes = np.minimum(np.arange(totals.shape[1]) + level, CLASSES - 1)
-        costs[:, level] = ones @ cost_one[classes] + zeros @ cost_zero[classes] + side[level]
+    # In floats, which hold these whole numbers exactly, the products are much faster.
+    at = np.minimum(np.arange(totals.shape[1])[:, np.newaxis] + np.arange(_LEVELS), CLASSES - 1)
+    filled = ones.astype(np.float64)
+    costs = filled @ cost_one[at].astype(np.float64) + side
+    costs += (totals - filled) @ cost_zero[at].astype(np.float64)
     best = costs.argmin(axis=1)
     if live.any():
         best -= best[live].min()
@@ -160,21 +165,13 @@ def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
 
 def _class_costs(ones: _Ints, totals: _Ints) -> tuple[_Ints, _Ints]:
     """Return what a one and a zero cost in each class, somewhat smoothed."""
-    all_ones, all_totals = int(ones.sum()), int(totals.sum())
-    cost_one, cost_zero = np.empty(CLASSES, np.int64), np.empty(CLASSES, np.int64)
-    for number in range(CLASSES):
-        # An empty class is like the one before it; the first one is like all together.
-        if totals[number]:
-            share, size = 2 * int(ones[number]) + 1, 2 * int(totals[number]) + 2
-        elif number == 0:
-            share, size = 2 * all_ones + 1, 2 * all_totals + 2
-        else:
-            cost_one[number], cost_zero[number] = cost_one[number - 1], cost_zero[number - 1]
-            continue
-        whole = int(log2_fixed(size))
-        cost_one[number] = whole - int(log2_fixed(share))
-        cost_zero[number] = whole - int(log2_fixed(size - share))
-    return cost_one, cost_zero
+    # An empty class is like the one before it; the first one is like all together.
+    known = np.where(totals > 0, np.arange(1, CLASSES + 1), 0)
+    like = np.maximum.accumulate(known)
+    shares = 2 * np.append(ones.sum(), ones)[like] + 1
+    sizes = 2 * np.append(totals.sum(), totals)[like] + 2
+    whole = log2_fixed(sizes)
+    return whole - log2_fixed(shares), whole - log2_fixed(sizes - shares)
 
 
 def value_scores(
@@ -245,7 +242,7 @@ def _group_costs(counts: _Ints) -> _Ints:
     groups = np.maximum(running[np.newaxis] - running[:, np.newaxis], 0)
     bits = entropy_bits(groups)
     # Huffman codes of a few symbols together lose about 1 in 256.
-    return bits + bits // 256 + _TABLE_BITS_PER_SYMBOL * counts.shape[1] + _TABLE_BITS
+    return bits + bits // 256 + table_bits(counts.shape[1])
 
 
 def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:

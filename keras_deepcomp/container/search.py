@@ -302,10 +302,12 @@ class _Sample:
             ones[CLASSES - 1 :].sum(),
         )
         model.classes, bits = fitting.class_count(ones[:CLASSES], totals[:CLASSES])
-        writer = BitWriter()
-        score_lists.write(model.row_scores, writer)
-        score_lists.write(model.column_scores, writer)
-        return np.minimum(classes, model.classes - 1), bits * self.step + len(writer.bits)
+        bits *= self.step
+        for lines in (model.row_scores, model.column_scores):
+            counts = np.bincount(lines + 1)
+            if counts.size > 2 or counts[0]:
+                bits += int(fitting.entropy_bits(counts)) + fitting.table_bits(counts.size)
+        return np.minimum(classes, model.classes - 1), bits
 
     def _index_bits(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
         """Choose how to code the indices, set it in the model, and return the bits."""
