@@ -12,7 +12,7 @@ import argparse
 import collections
 import importlib.metadata
 import json
-import multiprocessing
+import multiprocessing.connection
 import platform
 import random
 import resource
@@ -22,9 +22,9 @@ import traceback
 from pathlib import Path
 
 import simple_decoder
-from fuzz import mutations
 from golden.manifests import MANIFESTS, read
 
+from fuzz import mutations
 from keras_deepcomp import container
 
 MAX_BYTES = 16 << 20
@@ -124,35 +124,42 @@ class Worker:
         return counts, failures, slowest
 
 
-def work(seed, ranges, results):
+def work(seed, ranges, pipe):
     worker = Worker(seed)
     limit_memory(MAX_BYTES + MORE_BYTES)
-    for start, stop in iter(ranges.get, None):
-        results.put((stop - start, *worker.run(start, stop)))
+    for start, stop in ranges:
+        pipe.send((stop - start, *worker.run(start, stop)))
+    pipe.close()
 
 
 def run(seed, mutants, processes, report=lambda done, failures, slowest: None):
     """Try all mutants, and return what came out as it is written to the file."""
     context = multiprocessing.get_context("spawn")
-    ranges, results = context.Queue(), context.Queue()
     starts = range(0, mutants, CHUNK)
-    for start in starts:
-        ranges.put((start, min(start + CHUNK, mutants)))
-    workers = [
-        context.Process(target=work, args=(seed, ranges, results), daemon=True)
-        for _ in range(processes)
-    ]
-    for worker in workers:
-        ranges.put(None)
-        worker.start()
+    ranges = [(start, min(start + CHUNK, mutants)) for start in starts]
+    pipes = []
+    for number in range(processes):
+        # No queues: they have threads, which take memory of their own.
+        pipe, end = context.Pipe(duplex=False)
+        arguments = seed, ranges[number::processes], end
+        context.Process(target=work, args=arguments, daemon=True).start()
+        end.close()
+        pipes.append(pipe)
     counts, failures, slowest, done = collections.Counter(), [], (0.0, -1, ""), 0
-    for _ in starts:
-        finished, own_counts, own_failures, own_slowest = next_result(results, workers)
-        done += finished
-        counts += own_counts
-        failures += own_failures
-        slowest = max(slowest, own_slowest)
-        report(done, failures, slowest)
+    while pipes:
+        for pipe in multiprocessing.connection.wait(pipes):
+            try:
+                finished, own_counts, own_failures, own_slowest = pipe.recv()
+            except EOFError:
+                pipes.remove(pipe)
+                continue
+            done += finished
+            counts += own_counts
+            failures += own_failures
+            slowest = max(slowest, own_slowest)
+            report(done, failures, slowest)
+    if done < mutants:
+        raise SystemExit(f"a process ended after {done:,} of {mutants:,} mutants of all")
     kinds = sorted({kind for kind, _ in counts})
     return {
         "seed": seed,
@@ -174,16 +181,6 @@ def run(seed, mutants, processes, report=lambda done, failures, slowest: None):
             **{name: importlib.metadata.version(name) for name in ("numpy", "bitarray")},
         },
     }
-
-
-def next_result(results, workers):
-    while True:
-        try:
-            return results.get(timeout=5)
-        except multiprocessing.queues.Empty:
-            dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
-            if dead:
-                raise SystemExit(f"a process ended with exit code {dead[0]}") from None
 
 
 def totals(counts):
