@@ -165,7 +165,7 @@ def _decoded(
     file: container.Archive, progress: Callable[[int, int], None] | None
 ) -> Iterator[np.ndarray]:
     """The tensors of a file, each decoded when it is its turn."""
-    done = 0
+    done, total = 0, file.check_memory()
     for name in file:
         tensor = file[name]
         done += tensor.nbytes
@@ -173,7 +173,7 @@ def _decoded(
         # The caller has taken it over; nothing here keeps it while the next one is decoded.
         del tensor
         if progress is not None:
-            progress(done, file.decoded_bytes)
+            progress(done, total)
 
 
 @contextlib.contextmanager

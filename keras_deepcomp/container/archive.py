@@ -107,7 +107,8 @@ class Archive:
         self._frame = frame.read(self._source)
         self._numbers = {record.name: n for n, record in enumerate(self._frame.records)}
         self.decoded_bytes = self._frame.decoded_bytes
-        self._check_size(self._frame.metadata_size, "The metadata")
+        self._metadata_bytes = self._frame.metadata_size
+        self._check_size(self._metadata_bytes, "The metadata")
         self.metadata = self._frame.read_metadata(self._source)
 
     def _open_version0(self) -> None:
@@ -117,6 +118,7 @@ class Archive:
         self._numbers = {name: number for number, name in enumerate(self._old_tensors)}
         self.decoded_bytes = self._old_info.decoded_bytes
         self.metadata = self._old_info.metadata
+        self._metadata_bytes = sum(len(text.encode()) for text in self.metadata.values())
 
     def __enter__(self) -> Archive:
         return self
@@ -212,21 +214,27 @@ class Archive:
             with naming(self._path):
                 frame.check_file(self._source)
 
-    def check_memory(self, names: Iterable[str] | None = None) -> None:
+    def check_memory(self, names: Iterable[str] | None = None) -> int:
         """Check that tensors and metadata together take no more memory than `max_bytes`.
 
         Args:
             names: Which tensors; None for all of them.
 
+        Returns:
+            Bytes of the tensors in memory.
+
         Raises:
             FormatError: They take more.
         """
-        total = self.decoded_bytes
-        if names is not None and self.version > 0:
-            records = [self._frame.records[self._number(name)] for name in names]
-            total = self._frame.metadata_size + sum(record.decoded_bytes for record in records)
+        metadata = self._metadata_bytes
+        total = self.decoded_bytes - metadata
+        if names is not None:
+            total = sum(self._decoded_bytes_of(self._number(name)) for name in names)
         with naming(self._path):
-            self._check_size(total, "The file" if names is None else "What was asked for")
+            self._check_size(
+                total + metadata, "The file" if names is None else "What was asked for"
+            )
+        return total
 
     def damaged(self) -> list[tuple[str, FormatError]]:
         """Return the tensors that cannot be decoded, each with what is wrong with it."""
@@ -237,6 +245,11 @@ class Archive:
             except FormatError as error:
                 found.append((name, error))
         return found
+
+    def _decoded_bytes_of(self, number: int) -> int:
+        if self.version == 0:
+            return self._old_info.tensors[number].decoded_bytes
+        return self._frame.records[number].decoded_bytes
 
     def _number(self, name: str) -> int:
         try:

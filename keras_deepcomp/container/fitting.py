@@ -16,7 +16,7 @@ from keras_deepcomp.container.matrix import Elements
 from keras_deepcomp.container.model import MAX_GROUPS, TensorModel
 from keras_deepcomp.container.runs import Likelihood
 from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
-from keras_deepcomp.container.symbols import SymbolCode
+from keras_deepcomp.container.symbols import SymbolCode, most_together
 
 _ROUNDS = 4
 _LEVELS = MAX_SCORE + 1
@@ -35,6 +35,15 @@ _Ints = npt.NDArray[np.int64]
 def table_bits(symbols: int) -> int:
     """Return about how many bits the costs of an alphabet take."""
     return _TABLE_BITS_PER_SYMBOL * symbols + _TABLE_BITS
+
+
+def symbol_bits(counts: _Ints) -> int:
+    """Return about how many bits a sequence with these counts takes, its table included."""
+    total = int(counts.sum())
+    # A Huffman symbol takes a bit at least, however likely it is.
+    together = most_together(counts.size, total)
+    least = -(-total // together)
+    return max(int(entropy_bits(counts)), least) + table_bits(counts.size)
 
 
 def entropy_bits(counts: _Ints, axis: int = -1) -> _Ints:

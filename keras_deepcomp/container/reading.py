@@ -92,7 +92,7 @@ def load_all(
     if isinstance(names, str):
         raise TypeError(f"names must be a list of names, got the str {names!r}.")
     chosen = archive.keys() if names is None else list(names)
-    archive.check_memory(None if names is None else chosen)
+    total = archive.check_memory(None if names is None else chosen)
     if names is None:
         # Before the long work, and over all bytes: blocks have checksums, but short ones.
         archive.check()
@@ -102,7 +102,7 @@ def load_all(
         infos.append(info)
         done += info.decoded_bytes
         if progress is not None:
-            progress(done, archive.decoded_bytes)
+            progress(done, total)
     return tensors, archive.info(infos)
 
 

@@ -306,7 +306,7 @@ class _Sample:
         for lines in (model.row_scores, model.column_scores):
             counts = np.bincount(lines + 1)
             if counts.size > 2 or counts[0]:
-                bits += int(fitting.entropy_bits(counts)) + fitting.table_bits(counts.size)
+                bits += fitting.symbol_bits(counts)
         return np.minimum(classes, model.classes - 1), bits
 
     def _index_bits(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:

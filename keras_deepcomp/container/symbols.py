@@ -136,6 +136,9 @@ class SymbolCode:
         best: tuple[int, SymbolCode] | None = None
         # A code that is larger than what it is for does not pay.
         for code in _candidates(counts, min(values, max(_QUICK, total // 2))):
+            if code.together > 1 and int(code.lengths.max()) > huffman.MAX_LENGTH:
+                # Rounding each of several costs down can add up.
+                continue
             data = 0
             for sequence in sequences:
                 if sequence.size:
@@ -149,6 +152,12 @@ class SymbolCode:
         return best[1]
 
 
+def most_together(symbols: int, values: int) -> int:
+    """Return how many symbols of an alphabet can make one Huffman symbol."""
+    limit = min(huffman.MAX_SYMBOLS, values)
+    return max(n for n in range(1, MAX_TOGETHER + 1) if n == 1 or symbols**n <= limit)
+
+
 def _candidates(counts: npt.NDArray[np.int64], values: int) -> list[SymbolCode]:
     symbols = counts.size
     # One that never occurs is taken for one that occurs half a time.
@@ -156,8 +165,7 @@ def _candidates(counts: npt.NDArray[np.int64], values: int) -> list[SymbolCode]:
     lengths = np.minimum(huffman.code_lengths(doubled), _MOST // 4)
     codes = [SymbolCode(tuple((4 * lengths.astype(int)).tolist()), 4, 1)]
     exact = log2_fixed(doubled.sum()) - log2_fixed(doubled)
-    limit = min(huffman.MAX_SYMBOLS, values)
-    several = [n for n in range(2, MAX_TOGETHER + 1) if symbols**n <= limit]
+    several = list(range(2, most_together(symbols, values) + 1))
     # The more, the closer to the entropy, if not always; codes of thousands of symbols are slow.
     quick = [n for n in several if symbols**n <= _QUICK]
     several = several[max(0, len(quick) - 1) : len(quick) + 1]

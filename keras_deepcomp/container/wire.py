@@ -38,11 +38,6 @@ def varint(value: int) -> bytes:
     return bytes(groups)
 
 
-def bytes_of_bits(bits: int) -> int:
-    """Return how many bytes hold this many bits."""
-    return (bits + 7) // 8
-
-
 def string(text: str, what: str) -> bytes:
     """Return `text` as its UTF-8 length and its UTF-8 bytes.
 

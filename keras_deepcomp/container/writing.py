@@ -68,7 +68,7 @@ def write(
     for mapping, what in ((tensors, "tensors"), (metadata, "metadata")):
         if not isinstance(mapping, Mapping):
             raise TypeError(f"{what} must be a mapping, got {type(mapping).__name__}.")
-    if not isinstance(effort, int) or not 0 <= effort <= MAX_EFFORT:
+    if not isinstance(effort, int | np.integer) or not 0 <= effort <= MAX_EFFORT:
         raise ValueError(f"effort must be from 0 to {MAX_EFFORT}, got {effort!r}.")
     # Whatever is wrong with the arguments is found before anything is coded.
     described = frame.metadata_bytes(metadata)

@@ -175,3 +175,23 @@ def test_ends_early():
     code = SymbolCode((4, 8, 8), 4, 1)
     with pytest.raises(FormatError, match="ends before its last code"):
         symbols.decode(BitReader(b"\xff", "it"), 5, code)
+
+
+def test_codes_that_are_too_long_are_refused():
+    # Weights that grow faster than Fibonacci's numbers make a deep tree, and many equal ones on
+    # top of it make it deeper.
+    code = SymbolCode((*range(80, 0, -3), *[0] * 4000), 1, 1)
+    assert code.lengths.max() > MAX_LENGTH
+    writer = BitWriter()
+    code.write(writer)
+    reader = BitReader(writer.bits.tobytes(), "it")
+    with pytest.raises(FormatError, match="a code longer than 30 bits"):
+        SymbolCode.read(reader, code.symbols, 1 << 20)
+
+
+@pytest.mark.parametrize("symbols", [2, 3, 5, 8])
+def test_codes_that_are_written_are_never_too_long(symbols):
+    counts = (4 ** np.arange(symbols) * 1000).astype(np.int64)
+    sequence = np.repeat(np.arange(symbols), np.minimum(counts, 5000))
+    code = SymbolCode.fit([sequence], counts, 1 << 20)
+    assert code.lengths.max() <= MAX_LENGTH
