@@ -169,7 +169,7 @@ def _candidates(
     base.count_lower_half(tensor.element)
     sample = _Sample(tensor, matrix, base)
     if not sparse:
-        models = sample.dense_models(base, effort)
+        models = sample.dense_models(base, matrix.view(tensor.patterns), effort)
     else:
         grids: list[Grid | None] = [None]
         if effort.grids:
@@ -344,16 +344,16 @@ class _Sample:
         wrong = np.bincount(strength[is_upper != (votes < 0)], minlength=SIGN_CLASSES)
         return fitting.class_count(wrong, totals)
 
-    def dense_models(self, base: TensorModel, effort: Effort) -> list[TensorModel]:
+    def dense_models(self, base: TensorModel, view: _Patterns, effort: Effort) -> list[TensorModel]:
         """Return models of a dense matrix, with groups of rows, of columns, and without."""
         models = [base]
-        # Scores are for all columns, and here they come from the columns themselves.
-        if not (effort.scores and effort.groups) or self.step > 1:
+        if not (effort.scores and effort.groups) or min(view.shape) < _FEWEST_LINES:
             return models
-        indices = self._indices.reshape(self._shape)
+        # All lines have a score, so of a large matrix the lines across are those that are sampled.
+        step = max(1, view.size // _SAMPLE)
         for by_row in (False, True):
-            if min(indices.shape) < _FEWEST_LINES:
-                continue
+            across = view[:, ::step] if by_row else view[::step]
+            indices = base.lookup.indices(base.heads_of(np.ascontiguousarray(across)))
             scores = fitting.value_scores(indices, base.codebook.size, by_row, _LEVELS)
             model = dataclasses.replace(base, cuts=tuple(range(1, _LEVELS)))
             if by_row:
