@@ -196,6 +196,7 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
 
     source = _existing(options.kdc)
     with container.open_file(source) as file:
+        file.check_memory()
         damaged = file.damaged()
         if damaged:
             names = ", ".join(repr(name) for name, _ in damaged)

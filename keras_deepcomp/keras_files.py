@@ -22,7 +22,7 @@ from keras.src.legacy.saving.saving_utils import model_from_config
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
 from keras_deepcomp.architecture import MAX_TEXT, build_model, slim
-from keras_deepcomp.architecture.allow_list import check
+from keras_deepcomp.architecture.allow_list import check, check_size
 from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import DEFAULT_MAX_BYTES, FormatError
 
@@ -61,6 +61,7 @@ def load_keras_file(
         with _opened(path) as h5:
             config, arrays = _legacy_config(h5), _arrays(h5, max_bytes)
     legacy = path.suffix.lower() != ".keras"
+    check_size(config)
     config = slim(config)
     check(config, custom_objects or {}, len(arrays), legacy)
 

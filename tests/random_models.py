@@ -84,7 +84,7 @@ def draw_lines(rng, shape, sparse):
     if sparse and rng.random() < 0.6:
         width = rng.randint(1, rows)
         depth = rng.randint(1, rows // width)
-        if 2 * (-(-rows // (width * depth)) - 1) + width <= min(1024, rows * columns // 16):
+        if 2 * (-(-rows // (width * depth)) - 1) + width <= min(512, rows * columns // 16):
             grid = width, depth
     scores = [draw_scores(rng, count, sparse) for count in (rows, columns)]
     if not transposed and not grid and not any(any(one.scores) for one in scores):

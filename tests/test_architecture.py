@@ -770,3 +770,25 @@ def test_memory_of_a_hostile_file_in_a_process_of_its_own():
     )
     refused, kilobytes = printed.splitlines()[-2:]
     assert "more weights than the 1,000" in refused and int(kilobytes) < 100_000
+
+
+def layer_of(name, config):
+    inputs = ["InputLayer", "i", [None, 1], {"dtype": "string"}]
+    return json.dumps([1, ["Sequential", "s", [inputs, [name, "l", config]]]])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            layer_of("StringLookup", {"vocabulary": ["a"], "num_oov_indices": 2**28}),
+            "number 2.684e",
+        ),
+        ('[1,["Sequential","s",[["Dense","d",1' + "0" * 400 + "]]]]", "the number of 1329 bits"),
+        ('{"a":' * 600 + "1" + "}" * 600, "more than 100 levels"),
+        ("[1,[" + "[]," * 1_000_001 + "[]]]", "more than 1,000,000 values"),
+    ],
+)
+def test_what_would_take_time_or_memory_is_refused(text, says):
+    with pytest.raises(kdc.FormatError, match=says):
+        architecture.from_text(text, tensors=1, elements=1)

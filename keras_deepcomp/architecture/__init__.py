@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from keras_deepcomp.architecture.allow_list import CustomObjects, check
+from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_size
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
@@ -26,7 +26,7 @@ SPELLING = 1
 A text without it, a dictionary, is a configuration as Keras writes it, as in the first files.
 """
 
-MAX_TEXT = 8 << 20
+MAX_TEXT = 4 << 20
 """The longest text, in characters."""
 
 
@@ -129,6 +129,7 @@ def configuration(text: str) -> Any:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"The architecture in the file is not JSON: {error}.") from None
+    check_size(config)
     if isinstance(config, dict):
         return config
     if not isinstance(config, list) or len(config) != 2 or type(config[0]) is not int:

@@ -19,6 +19,7 @@ from keras_deepcomp.container import FormatError
 
 CustomObjects = dict[str, Any]
 
+MAX_VALUES = 1_000_000
 MAX_STRING = 100_000
 MAX_LIST = 1_000
 MAX_INTEGER = 2**31
@@ -58,9 +59,33 @@ _LONG_INTEGERS = frozenset(
     {"seed", "salt", "vocabulary", "mask_token", "oov_token", "value", "shared_object_id"}
 )
 # Keras counts up to these, one by one.
-_COUNTED = frozenset({"indices_or_sections", "ngrams", "num", "num_chains", "num_ops"})
+_COUNTED = frozenset(
+    {"indices_or_sections", "ngrams", "num", "num_chains", "num_oov_indices", "num_ops"}
+)
 # Strings here would be names of files to read.
 _NO_STRINGS = frozenset({"vocabulary", "idf_weights"})
+
+
+def check_size(config: Any) -> None:
+    """Refuses what is nested too deep, or has too many values, for anything to go through it.
+
+    Args:
+        config: Any JSON.
+
+    Raises:
+        FormatError: It is too deep or too large.
+    """
+    count, left = 0, [(config, 0)]
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > MAX_DEPTH:
+            raise FormatError(f"The architecture is nested more than {MAX_DEPTH} levels deep.")
+        if count > MAX_VALUES:
+            raise FormatError(f"The architecture has more than {MAX_VALUES:,} values.")
+        items = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list):
+            left += [(item, depth + 1) for item in items]
 
 
 def check(
@@ -117,7 +142,10 @@ class _Check:
             bound = MAX_LONG_INTEGER if key in _LONG_INTEGERS else MAX_INTEGER
             bound = MAX_COUNT if key in _COUNTED else bound
             if not -bound < value < bound:
-                raise FormatError(f"The architecture has the number {value:.3e} for {key!r}.")
+                bits = value.bit_length()
+                # Too large a number is none that could be printed as a float.
+                number = f"{value:.3e}" if bits < 1000 else f"of {bits} bits"
+                raise FormatError(f"The architecture has the number {number} for {key!r}.")
         elif value is not None and not isinstance(value, float):
             raise FormatError(f"The architecture has a {type(value).__name__} for {key!r}.")
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from keras_deepcomp.container import runs, symbols
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.errors import damaged
-from keras_deepcomp.container.grid import WIDE, Dealer, Grid
+from keras_deepcomp.container.grid import WIDE, Dealer, Grid, votes_of
 from keras_deepcomp.container.matrix import Elements, Matrix
 from keras_deepcomp.container.model import TensorModel
+from keras_deepcomp.container.runs import Likelihood
 from keras_deepcomp.container.scores import FixedClasses, Lines, Scores
 
 _Ints = npt.NDArray[np.int64]
@@ -260,13 +261,19 @@ def read(
     count = matrix.rows * (columns.stop - columns.start)
     if not model.sparse and model.codebook.size == 1 and model.low_bits == 0:
         return _fill(model, matrix, columns, flat, count)
-    lines = Lines.of(model.row_scores, model.column_scores[columns])
     start = reader.position
     elements = is_upper = None
     if model.sparse:
-        values, elements = _read_places(model, reader, lines)
+        rare = _read_runs(model.likelihoods, reader, count)
+        inverted = any(likelihood.inverted for likelihood in model.likelihoods)
+        if not inverted and not any(places.size for places in rare) and not model.sign_likelihoods:
+            # An empty band takes next to no bits, and so it must take next to no time.
+            return Cost(places=reader.position - start)
+        lines = Lines.of(model.row_scores, model.column_scores[columns])
+        values, elements = _places(model, reader, lines, rare)
         count = elements.size
     else:
+        lines = Lines.of(model.row_scores, model.column_scores[columns])
         values = _Values(_dense_classes(model, lines))
     after_places = reader.position
     if model.sign_neighbourhood is not None:
@@ -305,11 +312,21 @@ def _fill(
     return Cost(values=count, nonzero=count if pattern else 0)
 
 
-def _read_places(model: TensorModel, reader: BitReader, lines: Lines) -> tuple[_Values, _Ints]:
+def _read_runs(likelihoods: list[Likelihood], reader: BitReader, most: int) -> list[_Ints]:
+    """Return the places of the rarer bits in each class's sequence; `most` elements in all."""
+    rare = []
+    for likelihood in likelihoods:
+        places = runs.decode(reader, most, likelihood)
+        most -= places.size
+        rare.append(places)
+    return rare
+
+
+def _places(
+    model: TensorModel, reader: BitReader, lines: Lines, rare: list[_Ints]
+) -> tuple[_Values, _Ints]:
     """Return the values, and their flat indices in the band."""
     size = model.row_scores.size * lines.width
-    most = lines.rows.size * lines.columns.size
-    rare = [runs.decode(reader, most, likelihood) for likelihood in model.likelihoods]
     if model.grid is not None:
         values = _place_grid(model, reader, lines, rare)
         assert values.rows is not None and values.columns is not None
@@ -340,10 +357,12 @@ def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[
     filled = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
     class_of = np.empty((rows.size, lines.columns.size), np.int8)
     ends = np.flatnonzero(np.diff(grid.step_of_row[rows], append=-1)) + 1
+    neighbours = grid.neighbours(rows)
     start = 0
     for end in ends.tolist():
         own = rows[start:end]
-        sums = grid.votes(filled, own, WIDE) + row_scores[start:end, np.newaxis]
+        sums = votes_of(filled, [each[start:end] for each in neighbours], WIDE)
+        sums += row_scores[start:end, np.newaxis]
         sums += lines.column_scores
         classes = np.minimum(sums, model.classes - 1)
         class_of[start:end] = classes
@@ -361,16 +380,18 @@ def _read_signs(
     assert grid is not None and neighbourhood is not None
     assert values.rows is not None and values.columns is not None
     count = values.rows.size
-    rare = [runs.decode(reader, count, likelihood) for likelihood in model.sign_likelihoods]
+    rare = _read_runs(model.sign_likelihoods, reader, count)
     inverted = [likelihood.inverted for likelihood in model.sign_likelihoods]
     dealer = Dealer(rare, inverted, reader.what)
     signs = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
     is_upper = np.empty(count, bool)
     ends = np.flatnonzero(np.diff(grid.step_of_row[values.rows], append=-1)) + 1
+    neighbours = grid.neighbours(values.rows)
     start = 0
     for end in ends.tolist() if count else []:
         rows, columns = values.rows[start:end], values.columns[start:end]
-        votes = grid.votes_at(signs, rows, columns, neighbourhood)
+        own = [each[start:end] for each in neighbours]
+        votes = votes_of(signs, own, neighbourhood, columns)
         strength = np.minimum(np.abs(votes), model.sign_classes - 1)
         upper = (dealer.deal(strength) != 0) != (votes < 0)
         is_upper[start:end] = upper

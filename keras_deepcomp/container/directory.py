@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from keras_deepcomp.container import blocks
 from keras_deepcomp.container.dtypes import BY_CODE, ElementType
 from keras_deepcomp.container.errors import damaged
-from keras_deepcomp.container.wire import MAX_RANK, VARINT_LIMIT, Reader, string, varint
+from keras_deepcomp.container.wire import (
+    MAX_RANK,
+    MAX_TENSORS,
+    VARINT_LIMIT,
+    Reader,
+    string,
+    varint,
+)
 
 ZERO = 0
 """The coding of tensors whose patterns are all zero, and of those without elements."""
@@ -82,12 +89,13 @@ def encode(metadata_size: int, metadata_length: int, records: list[Record]) -> b
     return head + varint(len(records)) + b"".join(record.encode() for record in records)
 
 
-def decode(data: bytes, available: int) -> tuple[int, int, list[Record]]:
+def decode(data: bytes, available: int, most: int = MAX_TENSORS) -> tuple[int, int, list[Record]]:
     """Return what `encode` was given.
 
     Args:
         data: The directory.
         available: How many bytes of the file blocks can have.
+        most: How many tensors there can be.
 
     Raises:
         FormatError: The directory breaks a rule of the format.
@@ -96,6 +104,8 @@ def decode(data: bytes, available: int) -> tuple[int, int, list[Record]]:
     metadata_size = reader.varint("the size of the metadata")
     metadata_length = reader.varint("the length of the metadata")
     count = reader.varint("the number of tensors")
+    if count > most:
+        raise damaged(f"its directory has {count:,} tensors, at most {most:,}")
     records = []
     names = set()
     for record in _records(reader, count, available):

@@ -126,11 +126,12 @@ def load_file_with_info(
         return load_all(archive)
 
 
-def inspect_file(path: PathLike) -> FileInfo:
+def inspect_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> FileInfo:
     """Describe a `.kdc` file on disk, as `inspect` does.
 
     Args:
         path: The file.
+        max_bytes: As for `inspect`.
 
     Returns:
         The description, as for `inspect`.
@@ -139,7 +140,7 @@ def inspect_file(path: PathLike) -> FileInfo:
         FormatError: As for `inspect`; the message names the file.
         OSError: The file cannot be read.
     """
-    with open_file(path) as archive:
+    with open_file(path, max_bytes) as archive:
         return describe_all(archive)
 
 

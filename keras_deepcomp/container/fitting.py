@@ -74,10 +74,9 @@ def initial_scores(filled: _Ints, size: int) -> Scores:
     return np.where(live, np.maximum(result, 0), score_lists.DEAD).astype(np.int8)
 
 
-def flat_scores(filled: _Ints, mark_dead: bool) -> Scores:
-    """Return scores of 0, and `DEAD` for lines that are all zero if asked for."""
-    dead = (filled == 0) & mark_dead
-    return np.where(dead, score_lists.DEAD, 0).astype(np.int8)
+def flat_scores(filled: _Ints) -> Scores:
+    """Return scores of 0, and `DEAD` for lines that are all zero."""
+    return np.where(filled == 0, score_lists.DEAD, 0).astype(np.int8)
 
 
 Places = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]

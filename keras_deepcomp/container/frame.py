@@ -14,6 +14,8 @@ from keras_deepcomp.container.wire import (
     CHECKSUM_BYTES,
     MAGIC,
     MAX_METADATA_BYTES,
+    MAX_PAIRS,
+    MAX_TENSORS,
     VERSION,
     Reader,
     decode_utf8,
@@ -30,6 +32,9 @@ TRAILER_BYTES = _LENGTH_BYTES + 2 * CHECKSUM_BYTES
 # directory that takes long to read.
 _MOST_EXPANSION = 32
 _ROOM = 4096
+# Nor has a sensible one that many tensors: each takes bytes, and reading each takes time.
+_LEAST_RECORD = 4
+_FREE_RECORDS = 1024
 _CHUNK = 1 << 20
 
 
@@ -116,7 +121,8 @@ def read(source: Source) -> Frame:
     if size > _MOST_EXPANSION * length + _ROOM:
         raise damaged(f"its directory claims to have {size:,} bytes in {length:,}")
     content = text.decompress(compressed[head.position :], size, "the directory")
-    metadata_size, metadata_length, records = directory.decode(content, available - length)
+    most = min(MAX_TENSORS, length // _LEAST_RECORD + _FREE_RECORDS)
+    metadata_size, metadata_length, records = directory.decode(content, available - length, most)
     if (metadata_size == 0) != (metadata_length == 0) or metadata_size > MAX_METADATA_BYTES:
         raise damaged(
             f"its metadata has {metadata_size:,} bytes when decompressed, at most "
@@ -193,6 +199,8 @@ def metadata_bytes(metadata: Mapping[str, str]) -> bytes:
         encoded = utf8(value, f"The metadata value of {key!r}")
         parts += [string(key, "metadata key"), varint(len(encoded)), encoded]
     content = b"".join(parts)
+    if len(metadata) > MAX_PAIRS:
+        raise ValueError(f"The metadata has {len(metadata):,} values, at most {MAX_PAIRS:,}.")
     if len(content) > MAX_METADATA_BYTES:
         raise ValueError(
             f"The metadata has {len(content):,} bytes of text, at most {MAX_METADATA_BYTES:,}. "
@@ -205,6 +213,8 @@ def _parse_metadata(content: bytes) -> dict[str, str]:
     reader = Reader(memoryview(content))
     metadata: dict[str, str] = {}
     count = reader.varint("the number of metadata values")
+    if count > MAX_PAIRS:
+        raise damaged(f"its metadata has {count:,} values, at most {MAX_PAIRS:,}")
     for number in range(count):
         key = reader.string(f"the key of metadata value {number}")
         what = f"the metadata value of {key[:80]!r}"
@@ -222,7 +232,8 @@ def directory_bytes(metadata_size: int, metadata_length: int, records: list[Reco
     """Return the compressed directory with its size."""
     content = directory.encode(metadata_size, metadata_length, records)
     compressed = varint(len(content)) + text.compress(content)
-    if len(content) > _MOST_EXPANSION * len(compressed) + _ROOM:
+    too_long = len(content) > _MOST_EXPANSION * len(compressed) + _ROOM
+    if too_long or len(records) > len(compressed) // _LEAST_RECORD + _FREE_RECORDS:
         compressed = varint(len(content)) + text.compress(content, level=0)
     return compressed
 

@@ -9,7 +9,6 @@ what their neighbours hold that were coded before.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +30,7 @@ WIDE: Neighbourhood = (
 NEAR: Neighbourhood = ((0, -1, 2), (-1, 0, 2), (-1, 1, 1))
 
 MAX_ROWS = 1 << 18
-MAX_STEPS = 1024
+MAX_STEPS = 512
 ELEMENTS_PER_STEP = 16
 """Each step takes time, however few elements it has, and a small tensor must not take long."""
 
@@ -90,30 +89,15 @@ class Grid:
             found.append(np.where(exists, other, self.rows).astype(np.int32))
         return found
 
-    def _neighbours(
-        self, neighbourhood: Neighbourhood
-    ) -> Iterator[tuple[int, npt.NDArray[np.int32]]]:
-        # The near neighbours are the first of the wide ones, with other weights.
-        return zip((weight for _, _, weight in neighbourhood), self._wide, strict=False)
+    def neighbours(self, rows: _Places) -> list[npt.NDArray[np.int32]]:
+        """Return the rows that are the neighbours of rows, for each neighbour of `WIDE`."""
+        return [neighbour[rows] for neighbour in self._wide]
 
     def votes(
         self, field: npt.NDArray[np.int8], rows: _Places, neighbourhood: Neighbourhood
     ) -> npt.NDArray[np.int8]:
-        """Return the weighted sum of the neighbours' values.
-
-        Args:
-            field: Values of -1, 0 or 1 of all elements, shape (rows + 1, columns); the last row,
-                which stands for neighbours that do not exist, is zero.
-            rows: The rows to do it for, shape (n,).
-            neighbourhood: Which neighbours.
-
-        Returns:
-            The sums, shape (n, columns).
-        """
-        total = np.zeros((rows.size, field.shape[1]), np.int8)
-        for weight, row in self._neighbours(neighbourhood):
-            total += weight * field[row[rows]]
-        return total
+        """Return the weighted sums of the neighbours' values in whole rows; see `votes_of`."""
+        return votes_of(field, self.neighbours(rows), neighbourhood)
 
     def votes_at(
         self,
@@ -123,10 +107,34 @@ class Grid:
         neighbourhood: Neighbourhood,
     ) -> npt.NDArray[np.int8]:
         """Return the same for single elements, shape (n,)."""
-        total = np.zeros(rows.size, np.int8)
-        for weight, row in self._neighbours(neighbourhood):
-            total += weight * field[row[rows], columns]
-        return total
+        return votes_of(field, self.neighbours(rows), neighbourhood, columns)
+
+
+def votes_of(
+    field: npt.NDArray[np.int8],
+    neighbours: list[npt.NDArray[np.int32]],
+    neighbourhood: Neighbourhood,
+    columns: _Places | slice = slice(None),
+) -> npt.NDArray[np.int8]:
+    """Return the weighted sums of the neighbours' values.
+
+    Args:
+        field: Values of -1, 0 or 1 of all elements, shape (rows + 1, columns); the last row,
+            which stands for neighbours that do not exist, is zero.
+        neighbours: What `Grid.neighbours` returned for n rows.
+        neighbourhood: Which of them, and their weights.
+        columns: The column of each element, shape (n,), or all columns.
+
+    Returns:
+        The sums, shape (n,) or (n, columns).
+    """
+    # The near neighbours are the first of the wide ones, with other weights.
+    (_, _, weight), *others = neighbourhood
+    total = field[neighbours[0], columns] * np.int8(weight)
+    for (_, _, weight), rows in zip(others, neighbours[1:], strict=False):
+        votes = field[rows, columns]
+        total += votes if weight == 1 else votes * np.int8(weight)
+    return total
 
 
 class Dealer:
@@ -157,10 +165,10 @@ class Dealer:
         Returns:
             The bits, shape (n,).
         """
-        order = np.argsort(classes, kind="stable")
+        order = classes.argsort(kind="stable")
         ordered = classes[order]
         counts = np.bincount(ordered, minlength=self._sizes.size)
-        rank = np.arange(order.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        rank = np.arange(order.size) - np.repeat(counts.cumsum() - counts, counts)
         places = np.minimum(self._dealt[ordered] + rank, self._sizes[ordered])
         bits = np.empty(order.size, np.uint8)
         bits[order] = self._bits[self._starts[ordered] + places]

@@ -123,11 +123,11 @@ class Matrix:
         bands = self.bands()
         if len(bands) == 1:
             return [elements]
-        band_of = np.repeat(np.arange(len(bands)), [band.stop - band.start for band in bands])
         first = np.array([band.start for band in bands])
-        # Sorting is linear for numbers of 16 bits.
-        short = band_of.astype(np.uint16 if len(bands) <= 1 << 16 else np.int64)
-        own = short[elements.columns]
+        own = ((elements.columns + 1) * len(bands) - 1) // self.columns
+        if len(bands) <= 1 << 16:
+            # Sorting is linear for numbers of 16 bits.
+            own = own.astype(np.uint16)
         order = np.argsort(own, kind="stable")
         ends = np.cumsum(np.bincount(own, minlength=len(bands)))[:-1]
         parts = []

@@ -27,7 +27,6 @@ SIGN_CLASSES = 8
 MAX_GROUPS = 4
 NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (grids.NEAR, grids.WIDE)
 _WIDTH_ORDER = 3
-_CUT_ORDER = 1
 
 
 @dataclass

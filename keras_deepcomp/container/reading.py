@@ -63,20 +63,22 @@ def load_with_info(
     return load_all(Archive(MemorySource(data), max_bytes))
 
 
-def inspect(data: BytesLike) -> FileInfo:
+def inspect(data: BytesLike, max_bytes: int = DEFAULT_MAX_BYTES) -> FileInfo:
     """Describe a `.kdc` file. All of it is decoded, and checked, but never a whole tensor at once.
 
     Args:
         data: The file's bytes.
+        max_bytes: The most bytes that the tensors and the metadata may have when decoded. They
+            are not all in memory at once, but decoding them takes time.
 
     Returns:
         The description.
 
     Raises:
-        FormatError: The bytes are not a `.kdc` file, are damaged, or were written by a newer
-            format version.
+        FormatError: The bytes are not a `.kdc` file, are damaged, were written by a newer format
+            version, or declare more than `max_bytes`.
     """
-    return describe_all(Archive(MemorySource(data), DEFAULT_MAX_BYTES))
+    return describe_all(Archive(MemorySource(data), max_bytes))
 
 
 def load_all(
@@ -108,5 +110,6 @@ def load_all(
 
 def describe_all(archive: Archive) -> FileInfo:
     """Return the description of an open file."""
+    archive.check_memory()
     archive.check()
     return archive.info([archive.describe(name) for name in archive])

@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from keras_deepcomp.container import symbols
 from keras_deepcomp.container.bits import BitReader, BitWriter
+from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.symbols import SymbolCode
 
 DEAD = -1
 """The score of a row or column that is all zero, and is not coded at all."""
 
 MAX_SCORE = 7
+MAX_LINES = 1 << 20
+"""Of more lines than that none has a score, so that scores take little memory."""
 CLASSES = 16
 
 Scores = npt.NDArray[np.int8]
@@ -38,16 +41,16 @@ def has_scores(scores: Scores) -> bool:
 
 def write(scores: Scores, writer: BitWriter) -> None:
     """Write the scores of all rows or all columns."""
+    if not has_scores(scores):
+        writer.number(0, 4)
+        return
     numbers = (scores + 1).astype(np.int64)
-    highest = int(numbers.max(initial=1))
-    if (numbers == 1).all():
-        highest = 0
+    highest = max(int(numbers.max()), 1)
     writer.number(highest, 4)
-    if highest:
-        counts = np.bincount(numbers, minlength=highest + 1)
-        code = SymbolCode.fit([numbers], counts, numbers.size)
-        code.write(writer)
-        symbols.encode(numbers, code, writer)
+    counts = np.bincount(numbers, minlength=highest + 1)
+    code = SymbolCode.fit([numbers], counts, numbers.size)
+    code.write(writer)
+    symbols.encode(numbers, code, writer)
 
 
 def read(reader: BitReader, count: int) -> Scores:
@@ -55,6 +58,8 @@ def read(reader: BitReader, count: int) -> Scores:
     highest = reader.number(4)
     if highest == 0:
         return no_scores(count)
+    if count > MAX_LINES:
+        raise damaged(f"{reader.what} has scores of {count:,} lines, at most {MAX_LINES:,}")
     code = SymbolCode.read(reader, highest + 1, count)
     return symbols.decode(reader, count, code).astype(np.int8) - 1
 

@@ -20,6 +20,7 @@ from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.dtypes import ElementType
 from keras_deepcomp.container.grid import MAX_ROWS, WIDE, Grid, Neighbourhood
+from keras_deepcomp.container.huffman import MAX_SYMBOLS
 from keras_deepcomp.container.matrix import Elements, Matrix
 from keras_deepcomp.container.model import NEIGHBOURHOODS, SIGN_CLASSES, TensorModel
 from keras_deepcomp.container.scores import CLASSES, Scores
@@ -32,6 +33,12 @@ _LEAST_GAIN = 250
 # Rows at a distance are alike if that is so many standard deviations above chance.
 _SURE = 4
 _FARTHEST = 512
+# Groups of a dense matrix's rows or columns.
+_LEVELS = 4
+# Shorter lines have no scores of their own.
+_FEWEST_LINES = 8
+# Counts of symbols by line take memory.
+_MOST_COUNTS = 1 << 22
 
 _Patterns = npt.NDArray[Any]
 _Ints = npt.NDArray[np.int64]
@@ -120,7 +127,7 @@ def best_model(tensor: Tensor, effort: Effort) -> TensorModel:
     """Return the best model that is found, complete but for likelihoods and codes."""
     zeros = tensor.patterns.size - tensor.nonzeros.rows.size
     ways = [zeros > 0]
-    if 0 < zeros < tensor.patterns.size // 2:
+    if 0 < zeros < tensor.patterns.size // 2 and tensor.heads.codebook.size <= MAX_SYMBOLS:
         # Few zeros may be cheaper as a value like others.
         ways.append(False)
     candidates = []
@@ -188,14 +195,19 @@ class _Sample:
     """
 
     def __init__(self, tensor: Tensor, matrix: Matrix, base: TensorModel) -> None:
+        # How many elements of each line are not zero; None where lines are too short for scores.
+        self._by_row: _Ints | None = None
+        self._by_column: _Ints | None = None
         self.step = min(max(1, matrix.size // _SAMPLE), max(1, matrix.columns // 8))
         self.columns = slice(None, None, self.step)
         self._all_columns = matrix.columns
         self._shape = matrix.rows, -(-matrix.columns // self.step)
         if base.sparse:
             values = tensor.values(matrix)
-            self._by_row = np.bincount(values.rows, minlength=matrix.rows)
-            self._by_column = np.bincount(values.columns, minlength=matrix.columns)
+            if matrix.columns >= _FEWEST_LINES:
+                self._by_row = np.bincount(values.rows, minlength=matrix.rows)
+            if matrix.rows >= _FEWEST_LINES and matrix.columns <= score_lists.MAX_LINES:
+                self._by_column = np.bincount(values.columns, minlength=matrix.columns)
             if self.step > 1:
                 chosen = np.flatnonzero(values.columns % self.step == 0)
                 values = Elements(
@@ -264,20 +276,23 @@ class _Sample:
         return bordered
 
     def _kinds_of_scores(self, effort: Effort) -> list[tuple[str, str]]:
-        row = "dead" if (self._by_row == 0).any() else "none"
-        column = "dead" if (self._by_column == 0).any() else "none"
+        row, column = _plain_kind(self._by_row), _plain_kind(self._by_column)
+        row_scores = row if self._by_row is None else "scores"
+        column_scores = column if self._by_column is None else "scores"
         kinds = [("none", "none"), (row, column)]
         if effort.scores:
-            kinds.append(("scores", "scores"))
+            kinds.append((row_scores, column_scores))
         if effort.each_kind_of_score:
-            kinds += [("scores", column), (row, "scores")]
+            kinds += [(row_scores, column), (row, column_scores)]
         return list(dict.fromkeys(kinds))
 
     def _scores(self, kind: str, of_rows: bool) -> Scores:
         filled = self._by_row if of_rows else self._by_column
+        if filled is None or kind == "none":
+            return score_lists.no_scores(self._shape[0] if of_rows else self._all_columns)
         if kind == "scores":
             return fitting.initial_scores(filled, self._all_columns if of_rows else self._shape[0])
-        return fitting.flat_scores(filled, kind == "dead")
+        return fitting.flat_scores(filled)
 
     def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[_Ints, int]:
         """Return the class of each non-zero element, and the bits of where they are."""
@@ -304,9 +319,8 @@ class _Sample:
         model.classes, bits = fitting.class_count(ones[:CLASSES], totals[:CLASSES])
         bits *= self.step
         for lines in (model.row_scores, model.column_scores):
-            counts = np.bincount(lines + 1)
-            if counts.size > 2 or counts[0]:
-                bits += fitting.symbol_bits(counts)
+            if score_lists.has_scores(lines):
+                bits += fitting.symbol_bits(np.bincount(lines + 1))
         return np.minimum(classes, model.classes - 1), bits
 
     def _index_bits(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
@@ -352,6 +366,9 @@ class _Sample:
         # All lines have a score, so of a large matrix the lines across are those that are sampled.
         step = max(1, view.size // _SAMPLE)
         for by_row in (False, True):
+            lines = view.shape[0 if by_row else 1]
+            if lines * base.codebook.size > _MOST_COUNTS:
+                continue
             across = view[:, ::step] if by_row else view[::step]
             indices = base.lookup.indices(base.heads_of(np.ascontiguousarray(across)))
             scores = fitting.value_scores(indices, base.codebook.size, by_row, _LEVELS)
@@ -364,9 +381,9 @@ class _Sample:
         return models
 
 
-# Groups of a dense matrix's rows or columns, and how many of these there must be at least.
-_LEVELS = 4
-_FEWEST_LINES = 8
+def _plain_kind(filled: _Ints | None) -> str:
+    """Return "dead" if lines that are all zero can be left out, else "none"."""
+    return "none" if filled is None or filled.all() else "dead"
 
 
 def _grids(
@@ -414,7 +431,7 @@ def _likeness(filled: npt.NDArray[np.bool_], distances: Iterable[int]) -> _Ints:
     per_row = np.count_nonzero(filled, axis=1)
     per_column = np.count_nonzero(filled, axis=0)
     # Elements of a dense column are more often both filled.
-    pairs, total = int(per_column @ per_column), int(per_column.sum())
+    pairs, total = int(per_column @ per_column), max(int(per_column.sum()), 1)
     result = []
     for distance in distances:
         both = int(np.count_nonzero(filled[distance:] & filled[:-distance]))

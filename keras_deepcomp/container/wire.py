@@ -9,7 +9,9 @@ VERSION = 1
 CHECKSUM_BYTES = 4
 MAX_RANK = 32
 # A few bytes can stand for a very long text, and text is always expanded.
-MAX_METADATA_BYTES = 64 << 20
+MAX_METADATA_BYTES = 16 << 20
+MAX_PAIRS = 65_536
+MAX_TENSORS = 65_536
 MAX_STRING_BYTES = 65_535
 VARINT_LIMIT = 1 << 63
 # Nine groups of seven bits hold every value below 2**63.

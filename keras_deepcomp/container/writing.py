@@ -14,7 +14,7 @@ from keras_deepcomp.container import blocks, encoding, frame, text
 from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
 from keras_deepcomp.container.dtypes import BY_NAME, ElementType, element_type, patterns_of
 from keras_deepcomp.container.search import Effort
-from keras_deepcomp.container.wire import MAX_RANK, string
+from keras_deepcomp.container.wire import MAX_RANK, MAX_TENSORS, string
 
 DEFAULT_EFFORT = 5
 MAX_EFFORT = 9
@@ -48,7 +48,7 @@ def save(
         TypeError: A tensor is not an array, or its type is none of these, or a name, a key or
             a text is not a str.
         ValueError: A name or key is empty, longer than 65,535 UTF-8 bytes or has a lone
-            surrogate, the texts together have more than 64 MiB, a tensor has more than 32
+            surrogate, the texts together have more than 16 MiB, a tensor has more than 32
             dimensions, or there is no such effort.
     """
     stream = io.BytesIO()
@@ -71,6 +71,8 @@ def write(
     if not isinstance(effort, int | np.integer) or not 0 <= effort <= MAX_EFFORT:
         raise ValueError(f"effort must be from 0 to {MAX_EFFORT}, got {effort!r}.")
     # Whatever is wrong with the arguments is found before anything is coded.
+    if len(tensors) > MAX_TENSORS:
+        raise ValueError(f"There are {len(tensors):,} tensors, and a file holds {MAX_TENSORS:,}.")
     described = frame.metadata_bytes(metadata)
     checked = {name: _check_tensor(name, value) for name, value in tensors.items()}
     total = sum(array.nbytes for array, _ in checked.values())

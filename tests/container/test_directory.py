@@ -80,7 +80,7 @@ def record(name=b"x", code=5, coding=0, shape=(), more=b""):
     [
         (b"", "the size of the metadata needs 1 bytes"),
         (b"\0\0", "the number of tensors needs 1 bytes"),
-        (listing(count=2**62), "the name of tensor 0 needs 1 bytes"),
+        (listing(count=65_537), "its directory has 65,537 tensors, at most 65,536"),
         (listing(record(name=b"")), "the name of tensor 0 has 0 bytes"),
         (listing(record(name=b"\xff")), "the name of tensor 0 is not UTF-8"),
         (listing(record(), record()), "tensor 'x' is there twice"),

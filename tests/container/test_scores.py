@@ -43,7 +43,14 @@ def test_ends_early():
     writer = BitWriter()
     writer.number(3, 4)
     with pytest.raises(FormatError, match=r"ends early|cut off"):
-        scores.read(reader_of(writer), 2**40)
+        scores.read(reader_of(writer), 2**20)
+
+
+def test_scores_of_very_many_lines():
+    writer = BitWriter()
+    writer.number(3, 4)
+    with pytest.raises(FormatError, match="scores of 1,048,577 lines, at most 1,048,576"):
+        scores.read(reader_of(writer), 2**20 + 1)
 
 
 def test_lines():

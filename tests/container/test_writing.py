@@ -1,6 +1,7 @@
 """What `save` gives and what it refuses; round trips, bit for bit, over all types."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ def test_metadata_limit():
     assert len(frame.metadata_bytes({"key": text})) == wire.MAX_METADATA_BYTES
     with pytest.raises(
         ValueError,
-        match=r"has 67,108,866 bytes of text, at most 67,108,864\. Store the rest as uint8",
+        match=r"has 16,777,218 bytes of text, at most 16,777,216\. Store the rest as uint8",
     ):
         frame.metadata_bytes({"key": text + "\0\0"})
 
@@ -249,3 +250,47 @@ def test_sparse_clustered_weights_get_as_small_as_in_the_paper():
     data = container.save({"dense": array})
     assert len(data) < 4 * 50_000 / 35
     same(container.load(data)["dense"], array)
+
+
+@pytest.mark.parametrize("values", [4095, 4096, 4097])
+@pytest.mark.parametrize("with_zeros", [False, True])
+def test_codebooks_at_their_limit(values, with_zeros):
+    rng = np.random.default_rng(0)
+    book = np.sort(rng.choice(2**32 - 2, values, replace=False).astype(np.uint32) + 1)
+    # Sorted, so that columns differ and a dense codebook is worth its bytes.
+    array = np.sort(rng.choice(book, 100_000)).reshape(50, 2000).T.copy()
+    array.flat[:values] = book
+    if with_zeros:
+        array[500:510, 3] = 0
+    np.testing.assert_array_equal(container.load(container.save({"w": array}))["w"], array)
+
+
+def test_kernels_whose_sampled_columns_are_empty():
+    array = np.zeros((3, 3, 64, 4096), np.float32)
+    array[..., 1] = 1
+    array[0, 0, 0, 1] = 0
+    np.testing.assert_array_equal(container.load(container.save({"w": array}))["w"], array)
+
+
+def test_long_vectors_take_memory_in_proportion():
+    array = np.zeros(1 << 24, np.int8)
+    array[np.random.default_rng(0).integers(0, array.size, array.size // 100)] = 3
+    tracemalloc.start()
+    data = container.save({"w": array})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * array.nbytes
+    np.testing.assert_array_equal(container.load(data)["w"], array)
+
+
+def test_too_many_tensors_and_pairs():
+    too_many = {str(number): np.zeros(1, np.int8) for number in range(65_537)}
+    with pytest.raises(ValueError, match="65,537 tensors"):
+        container.save(too_many)
+    with pytest.raises(ValueError, match="65,537 values, at most 65,536"):
+        container.save({}, dict.fromkeys(too_many, ""))
+
+
+def test_many_tensors():
+    tensors = {f"t{number}": np.zeros(1, np.int8) for number in range(20_000)}
+    assert container.load(container.save(tensors)).keys() == tensors.keys()

@@ -268,12 +268,12 @@ def add_grids(valid, rng):
         Model(lines=Lines(True, (6, 2)), likelihoods=(8, 6, 4, 2), signs=(0,)),
         (8, 60),
     )
-    steps = [0] * 2**14
+    steps = [0] * 2**13
     steps[5] = steps[-9] = 2
     valid.one(
-        *("grid_steps", "a grid of 1,024 steps, the most", "uint8", steps),
+        *("grid_steps", "a grid of 512 steps, the most", "uint8", steps),
         Model(lines=Lines(grid=(2, 1)), likelihoods=(32, 8)),
-        (1024, 16),
+        (512, 16),
     )
     valid.one(
         *("grid_one_place", "a grid of one place", "uint8", [130, 3] * 8),
@@ -850,7 +850,7 @@ def break_models(bad):
         grid="1" + golomb(6, 3) + golomb(1, 3),
     )
     bad.add("grid_rows", "a grid has at most 2 ** 18 rows", tall(2**18 + 1, 3, (256, 4)))
-    bad.add("grid_steps", "a grid has at most 1,024 steps", tall(514, 40, (1, 1)))
+    bad.add("grid_steps", "a grid has at most 512 steps", tall(514, 40, (1, 1)))
     bad.add("grid_elements", "a grid has 16 elements for each step", tall(100, 31, (1, 1)))
     bad.add("rows", "a matrix has at most 2 ** 20 rows", tall(2**20 + 1, 1))
     bad.coded(

@@ -40,7 +40,7 @@ def parts(data, max_bytes):
     need(zlib.crc32(directory) == unsigned(data[-8:-4]), "the checksum of the directory is wrong")
     texts_size, texts_length, records = listing(directory, len(data))
 
-    need(texts_size <= 64 << 20, "more than 64 MiB of metadata")
+    need(texts_size <= 16 << 20, "more than 16 MiB of metadata")
     size = texts_size + sum(product(shape) * kind[1] for _, kind, shape, _ in records.values())
     need(size <= max_bytes, "more than max_bytes")
 
@@ -79,7 +79,7 @@ def pairs(content):
     reader = Reader(content)
     found = {}
     count = reader.varint()
-    need(count > 0, "metadata without pairs")
+    need(0 < count <= 65_536, "metadata without pairs, or with too many")
     for _ in range(count):
         key = reader.string()
         need(key not in found, "two pairs have the same key")
@@ -100,7 +100,9 @@ def listing(directory, available):
     texts_size = reader.varint()
     texts_length = reader.varint()
     records = {}
-    for _ in range(reader.varint()):
+    count = reader.varint()
+    need(count <= min(65_536, len(directory) // 4 + 1024), "too many tensors")
+    for _ in range(count):
         name = reader.string()
         need(name not in records, "two tensors have the same name")
         code = reader.byte()
@@ -379,7 +381,7 @@ class Coded:
                 need(rows <= 2**18, "a grid of too many rows")
                 need(width * depth <= rows, "a grid is wider than the tensor")
                 steps = 2 * (-(-rows // (width * depth)) - 1) + width
-                need(steps <= 1024 and 16 * steps <= rows * columns, "a grid of too many steps")
+                need(steps <= 512 and 16 * steps <= rows * columns, "a grid of too many steps")
                 self.grid = width, depth
             self.row_highest, self.row_code, self.row_scores = self.read_scores(rows)
             self.column_highest, self.column_code, self.column_scores = self.read_scores(columns)
@@ -393,6 +395,7 @@ class Coded:
         highest = self.bits.bits(4)
         if highest == 0:
             return highest, None, [0] * count
+        need(count <= 2**20, "scores of too many lines")
         code = SymbolCode(self.bits, highest + 1, count)
         scores = [symbol - 1 for symbol in code.read(self.bits, count)]
         need(max(scores) <= 7, "a score above 7")

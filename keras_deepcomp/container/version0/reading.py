@@ -19,11 +19,10 @@ from keras_deepcomp.container.dtypes import BY_CODE, TEXT, ElementType, empty_ar
 from keras_deepcomp.container.errors import FormatError, damaged
 from keras_deepcomp.container.info import FileInfo, TensorInfo
 from keras_deepcomp.container.version0 import decoding
-from keras_deepcomp.container.version0.wire import VERSION
+from keras_deepcomp.container.version0.wire import MAX_METADATA_BYTES, VERSION
 from keras_deepcomp.container.wire import (
     CHECKSUM_BYTES,
     MAGIC,
-    MAX_METADATA_BYTES,
     MAX_RANK,
     VARINT_LIMIT,
     Reader,

@@ -5,6 +5,7 @@ VERSION = 0
 RAW = 0
 CODED = 1
 MAX_CLUSTERS = 65_535
+MAX_METADATA_BYTES = 64 << 20
 
 
 def bytes_of_bits(bits: int) -> int:
