@@ -26,8 +26,6 @@ from keras_deepcomp.architecture.allow_list import check, check_size
 from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import DEFAULT_MAX_BYTES, FormatError
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
-
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_OBJECTS = 1_000_000
 _DEEPEST = 100

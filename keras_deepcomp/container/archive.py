@@ -127,7 +127,7 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Reading tensors from it then raises `ValueError`."""
         self._close()
 
     def __iter__(self) -> Iterator[str]:
@@ -166,7 +166,13 @@ class Archive:
         return self.read(name)[0]
 
     def read(self, name: str) -> tuple[npt.NDArray[Any], TensorInfo]:
-        """Return a tensor and its description."""
+        """Return a tensor and its description.
+
+        Raises:
+            KeyError: There is no such tensor.
+            FormatError: As for indexing.
+            ImportError: As for indexing.
+        """
         number = self._number(name)
         if self.version == 0:
             return self._old_tensors[name].copy(), self._old_info.tensors[number]
@@ -180,7 +186,12 @@ class Archive:
         return array, info
 
     def describe(self, name: str) -> TensorInfo:
-        """Return a tensor's description; it is decoded, but never as a whole in memory."""
+        """Return a tensor's description; it is decoded, but never as a whole in memory.
+
+        Raises:
+            KeyError: There is no such tensor.
+            FormatError: The tensor is damaged.
+        """
         number = self._number(name)
         if self.version == 0:
             return self._old_info.tensors[number]

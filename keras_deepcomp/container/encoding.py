@@ -65,7 +65,7 @@ def _code(model: TensorModel, tensor: Tensor) -> list[bytes]:
 
 
 def _heads(values: _Patterns, with_zero: bool, element: ElementType) -> Heads | None:
-    """Return how to cut the patterns, and the heads of all elements.
+    """Return how to cut the patterns, and the heads that occur.
 
     Args:
         values: The patterns that are not zero.

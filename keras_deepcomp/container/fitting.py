@@ -28,6 +28,8 @@ _TABLE_BITS_PER_SYMBOL = 3
 _TABLE_BITS = 12
 # A likelihood, and how many codes a sequence has.
 _CLASS_BITS = 16
+# Bands whose joint symbols are counted to choose a code.
+_STAND_FOR_ALL = 4
 
 _Ints = npt.NDArray[np.int64]
 
@@ -332,7 +334,3 @@ def fit_indices(model: TensorModel, parts: list[Sequences], values: int) -> None
                 counts += np.bincount(sequence, minlength=size)
             codes.append(SymbolCode.fit(sequences[:_STAND_FOR_ALL], counts, values))
         model.codes.append(codes)
-
-
-# Bands whose joint symbols are counted to choose a code.
-_STAND_FOR_ALL = 4

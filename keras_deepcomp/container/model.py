@@ -82,8 +82,8 @@ class TensorModel:
         sign = (self.codebook >> self.codebook.dtype.type(sign_bit)) & self.codebook.dtype.type(1)
         self.lower_half = int(np.count_nonzero(sign == 0))
 
-    def heads_of(self, patterns: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-        """Return the heads of patterns."""
+    def heads_of(self, patterns: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the heads of patterns, of the patterns' type."""
         return patterns >> patterns.dtype.type(self.zero_bits + self.low_bits)
 
     @functools.cached_property
