@@ -1,8 +1,9 @@
 """Damaged `.kdc` files from right ones, at random, but the same for the same random generator."""
 
-from fuzz import frames
 from simple_decoder.reading import TYPES
 from simple_encoder import CODES
+
+from fuzz import frames
 
 COMPLEX128 = CODES["complex128"]
 BYTES = (0, 1, 2, 0x3F, 0x40, 0x7F, 0x80, 0x81, 0xC0, 0xFE, 0xFF)
