@@ -781,7 +781,7 @@ def layer_of(name, config):
     ("text", "says"),
     [
         (
-            layer_of("StringLookup", {"vocabulary": ["a"], "num_oov_indices": 2**28}),
+            layer_of("StringLookup", {"vocabulary": ["", "a"], "num_oov_indices": 2**28}),
             "number 2.684e",
         ),
         ('[1,["Sequential","s",[["Dense","d",1' + "0" * 400 + "]]]]", "the number of 1329 bits"),

@@ -393,11 +393,14 @@ def test_loading_takes_little_more_than_the_weights(tmp_path):
     assert float(printed.splitlines()[-1]) < 1.3
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_files_of_format_version_0_load(seed):
-    folder = Path(__file__).parents[1] / "benchmarks" / "results"
-    path = folder / f"demo-seed-{seed}.kdc"
-    assert container.inspect_file(path).metadata["keras"].startswith('{"class_name":')
+@pytest.mark.parametrize(
+    ("version", "architecture"), [(0, '{"class_name":'), (1, '[1,["Sequential",')]
+)
+def test_models_of_all_format_versions_load(version, architecture):
+    path = Path(__file__).parent / "golden" / "models" / f"v{version}_lenet_300_100.kdc"
+    info = container.inspect_file(path)
+    assert info.version == version
+    assert info.metadata["keras"].startswith(architecture)
     model = kdc.load_model(path)
     stored = container.load_file(path).values()
     assert every_bit(model) == [bits(values) for values in stored]
