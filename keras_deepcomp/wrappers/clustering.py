@@ -93,6 +93,10 @@ class ClusterWeights(WeightSubstitution):
                 dtype=variable.dtype,
                 initializer=_exactly(codebook),
                 trainable=True,
+                # Under mixed precision the layer casts the shared weights, not we the centroids: a
+                # centroid's gradient sums over its members, and in 16 bits that sum stands still
+                # or overflows.
+                autocast=False,
             ),
         }
 
