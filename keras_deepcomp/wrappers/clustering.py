@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
+from keras_deepcomp.wrappers.lookup import look_up
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
@@ -129,7 +130,7 @@ class ClusterWeights(WeightSubstitution):
         ops = keras.ops
         codebook = self._state[name]["centroids"].value
         with_zero = ops.concatenate([ops.zeros_like(codebook[:1]), codebook])
-        return ops.take(with_zero, ops.cast(self._state[name]["assignments"].value, "int32"))
+        return look_up(with_zero, self._state[name]["assignments"].value)
 
     @property
     def trainable(self) -> bool:
