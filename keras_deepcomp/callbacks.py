@@ -137,7 +137,9 @@ class UpdateCentroids(keras.callbacks.Callback):
     Args:
         reassign: Whether, at the end of each epoch, each weight goes to the present centroid that
             is nearest to its value from before sharing. Adds `reassigned` (a number of weights) to
-            the logs.
+            the logs. A callback that saves the model should come after this one; of what was saved
+            before, a training that goes on at a later epoch (`BackupAndRestore`, `initial_epoch=`)
+            does the missing reassignment first.
 
     Raises:
         ValueError: From `fit`: the model has no `ClusterWeights` layer.
@@ -155,9 +157,13 @@ class UpdateCentroids(keras.callbacks.Callback):
                 f"UpdateCentroids found no ClusterWeights layer in '{self.model.name}'. Fit the "
                 "model that keras_deepcomp.cluster_weights returned, or leave the callback out."
             )
+        self._is_first_epoch = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers where the centroids are."""
+        if self.reassign and self._is_first_epoch and epoch > 0:
+            self._reassign()  # nothing changes if the state was saved after it
+        self._is_first_epoch = False
         self._before = self._all_centroids()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -166,9 +172,10 @@ class UpdateCentroids(keras.callbacks.Callback):
         shift = float(np.mean(np.abs(self._all_centroids() - self._before)))
         logs["centroid_shift"] = shift
         if self.reassign:
-            logs["reassigned"] = float(
-                sum(w.reassign(name) for w in self._wrappers for name in w.weight_variables)
-            )
+            logs["reassigned"] = float(self._reassign())
+
+    def _reassign(self) -> int:
+        return sum(w.reassign(name) for w in self._wrappers for name in w.weight_variables)
 
     def _all_centroids(self) -> np.ndarray:
         _sync(self.model)
