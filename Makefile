@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 # Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_ways_of_training.py tests/test_interruptions.py
+	tests/test_ways_of_training.py tests/test_interruptions.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-kills bench-overhead fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -66,6 +66,12 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+bench-kills: setup ## A training killed twenty times ends with the same bits, into benchmarks/results/
+	$(BIN)/python benchmarks/kills.py
+
+bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
+	$(BIN)/python benchmarks/overhead.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz
