@@ -12,9 +12,10 @@ from typing import Any
 
 import keras
 
+from keras_deepcomp import participation as participations
 from keras_deepcomp.rebuilding import Wrap, leaves, plain_layer, rebuild
-from keras_deepcomp.schedules import as_schedule
-from keras_deepcomp.selection import Filters, layer_filter, matching, participation
+from keras_deepcomp.schedules import Schedule, as_schedule
+from keras_deepcomp.selection import Filters, layer_filter, participation, per_layer
 from keras_deepcomp.wrappers.clustering import ClusterWeights, check_number_of_clusters
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import (
@@ -31,6 +32,7 @@ def prune_low_magnitude(
     pruning_schedule: Any,
     scope: str = "layer",
     filters: Filters = None,
+    verbose: bool = True,
 ) -> keras.Model:
     """Makes a model whose layers prune their small weights while it trains (paper section 2).
 
@@ -40,11 +42,14 @@ def prune_low_magnitude(
     Args:
         model: A built Keras model of any kind. It is not changed.
         pruning_schedule: One of `keras_deepcomp.schedules`, a tfmot pruning schedule, or a callable
-            from the optimizer step to a sparsity.
+            from the optimizer step to a sparsity; or a dict from layer name or regular expression
+            to one of these, where layers that are not named are left alone.
         scope: "layer": every weight reaches the sparsity by itself. "global": all of them together,
             by one threshold, so that layers end up as sparse as they can bear.
         filters: Which layers: None (all), a regular expression, a list of layer names or regular
             expressions, or a callable on the layer. What cannot be pruned is left as it is.
+        verbose: Whether to print which weights take part, and why the others do not.
+            `keras_deepcomp.summary` of the result has it too.
 
     Returns:
         A new model of the same kind, not compiled, with `PruneLowMagnitude` around its layers.
@@ -54,7 +59,8 @@ def prune_low_magnitude(
             nothing in it can be pruned; a filter matches nothing; a sparsity is out of range.
         TypeError: Not a Keras model, or not a schedule.
     """
-    schedule = as_schedule(pruning_schedule)
+    if not isinstance(pruning_schedule, dict):
+        pruning_schedule = as_schedule(pruning_schedule)
     _check_convertible(model)
     if find_wrappers(model, ClusterWeights):
         raise ValueError(
@@ -67,15 +73,18 @@ def prune_low_magnitude(
             "This model is wrapped for pruning already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
-    chosen = layer_filter(filters, _compressible(model, "prune"))
+    candidates = _compressible(model, "prune")
+    chosen = layer_filter(filters, candidates)
+    schedule_for = _schedules(pruning_schedule, candidates)
 
     def wrapping(layer: keras.Layer) -> Wrap | None:
-        if not _takes_part(layer, "prune") or not chosen(layer):
+        schedule = schedule_for(layer)
+        if not _takes_part(layer, "prune") or not chosen(layer) or schedule is None:
             return None
         _check_finite(layer)
         return lambda plain: PruneLowMagnitude(plain, schedule, scope=scope)
 
-    return _finish(model, rebuild(model, wrapping), PruneLowMagnitude, "pruned")
+    return _finish(model, rebuild(model, wrapping), PruneLowMagnitude, "pruned", verbose)
 
 
 def cluster_weights(
@@ -84,6 +93,7 @@ def cluster_weights(
     cluster_centroids_init: str = "linear",
     filters: Filters = None,
     seed: int = 0,
+    verbose: bool = True,
 ) -> keras.Model:
     """Makes a model whose weights share few values, which go on training (paper section 3).
 
@@ -100,6 +110,7 @@ def cluster_weights(
             `keras_deepcomp.centroids.kmeans`.
         filters: Which layers, as in `prune_low_magnitude`.
         seed: For the random initializations.
+        verbose: Whether to print which weights take part, and why the others do not.
 
     Returns:
         A new model of the same kind, not compiled, with `ClusterWeights` around its layers.
@@ -118,7 +129,9 @@ def cluster_weights(
         )
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
-    count_for = _clusters_per_layer(number_of_clusters, [plain_layer(c).name for c in candidates])
+    count_for = per_layer(
+        number_of_clusters, candidates, "number_of_clusters", check_number_of_clusters
+    )
 
     def wrapping(layer: keras.Layer) -> Wrap | None:
         plain = plain_layer(layer)
@@ -129,7 +142,7 @@ def cluster_weights(
             return None
         return lambda inner: ClusterWeights(inner, count, cluster_centroids_init, seed)
 
-    return _finish(model, rebuild(model, wrapping), ClusterWeights, "shared")
+    return _finish(model, rebuild(model, wrapping), ClusterWeights, "shared", verbose)
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -146,28 +159,6 @@ def strip(model: keras.Model) -> keras.Model:
     if not find_wrappers(model):
         return model
     return rebuild(model)
-
-
-def _clusters_per_layer(
-    number_of_clusters: Clusters, names: list[str]
-) -> Callable[[keras.Layer], int | None]:
-    if isinstance(number_of_clusters, dict):
-        counts: dict[str, int] = {}
-        for pattern, count in number_of_clusters.items():
-            check_number_of_clusters(count, f"number_of_clusters[{pattern!r}]")
-            for name in matching(pattern, names, "number_of_clusters"):
-                counts.setdefault(name, count)
-        return lambda layer: counts.get(layer.name)
-    if callable(number_of_clusters):
-
-        def asked(layer: keras.Layer) -> int | None:
-            count = number_of_clusters(layer)
-            what = f"number_of_clusters(layer '{layer.name}')"
-            return None if count is None else check_number_of_clusters(count, what)
-
-        return asked
-    check_number_of_clusters(number_of_clusters, "number_of_clusters")
-    return lambda layer: number_of_clusters
 
 
 def _takes_part(layer: keras.Layer, purpose: Any) -> bool:
@@ -203,7 +194,7 @@ def _check_finite(layer: keras.Layer) -> None:
 
 
 def _finish(
-    old: keras.Model, new: keras.Model, kind: type[WeightSubstitution], done: str
+    old: keras.Model, new: keras.Model, kind: type[WeightSubstitution], done: str, verbose: bool
 ) -> keras.Model:
     if not find_wrappers(new, kind):
         weights = [
@@ -214,4 +205,15 @@ def _finish(
         raise ValueError(
             f"Nothing in '{old.name}' can be {done}: {'; '.join(weights) or 'it has no weights'}."
         )
+    if verbose:
+        rows = participations.of_model(new, kind.purpose)
+        print(participations.in_words(rows, f"'{new.name}', to be {done}"))
     return new
+
+
+def _schedules(
+    given: Schedule | dict[str, Any], candidates: list[keras.Layer]
+) -> Callable[[keras.Layer], Schedule | None]:
+    if not isinstance(given, dict):
+        return lambda layer: given
+    return per_layer(given, candidates, "pruning_schedule", lambda each, what: as_schedule(each))

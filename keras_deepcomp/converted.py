@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import keras
@@ -147,11 +146,17 @@ def mark_converted(model: keras.Model, origin: Origin) -> keras.Model:
     return model
 
 
-@cache
+_CLASSES: dict[type[keras.Model], type[keras.Model]] = {}
+
+
 def _converted_class(kind: type[keras.Model]) -> type[keras.Model]:
+    if kind in _CLASSES:
+        return _CLASSES[kind]
     converted = type(kind.__name__, (ConvertedModel, kind), {"__module__": kind.__module__})
     # All of them under one name: from_config is the same for all, and makes what it is told to.
-    return keras.saving.register_keras_serializable("keras_deepcomp", "ConvertedModel")(converted)
+    register = keras.saving.register_keras_serializable("keras_deepcomp", "ConvertedModel")
+    _CLASSES[kind] = register(converted)
+    return _CLASSES[kind]
 
 
 def _wrapper_config(leaf: keras.Layer) -> dict[str, Any] | None:

@@ -119,6 +119,44 @@ def layer_filter(filters: Filters, layers: Iterable[keras.Layer]) -> Callable[[k
     return lambda layer: layer.name in chosen
 
 
+def per_layer(
+    setting: Any, layers: Iterable[keras.Layer], argument: str, check: Callable[[Any, str], Any]
+) -> Callable[[keras.Layer], Any]:
+    """Turns a setting that may differ from layer to layer into a function of the layer.
+
+    Args:
+        setting: One value for all; a dict from layer name or regular expression to value, where
+            the first that matches counts; or a callable on the layer that gives a value or None.
+        layers: The layers that can take part, to check the expressions against.
+        argument: What the setting is called, for messages.
+        check: Takes a value and what to call it; gives it back, or raises.
+
+    Returns:
+        A function from layer to value; None for a layer that is not to take part.
+
+    Raises:
+        ValueError: An expression matches no layer or is not a valid one; and what `check` raises.
+    """
+    if isinstance(setting, dict):
+        names = [layer.name for layer in layers]
+        values: dict[str, Any] = {}
+        for pattern, value in setting.items():
+            checked = check(value, f"{argument}[{pattern!r}]")
+            for name in matching(pattern, names, argument):
+                values.setdefault(name, checked)
+        return lambda layer: values.get(layer.name)
+    if callable(setting):
+
+        def asked(layer: keras.Layer) -> Any:
+            value = setting(layer)
+            what = f"{argument}(layer '{layer.name}')"
+            return None if value is None else check(value, what)
+
+        return asked
+    check(setting, argument)
+    return lambda layer: setting
+
+
 def matching(pattern: str, names: list[str], argument: str) -> list[str]:
     """The layer names that a name or regular expression matches as a whole.
 
