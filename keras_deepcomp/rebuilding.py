@@ -134,6 +134,8 @@ class _Rebuilding:
         if kind.__init__ in (keras.Model.__init__, keras.Sequential.__init__):
             new.__class__ = kind  # it adds methods, such as a train_step, but no state
             return new
+        if isinstance(old, keras.Sequential):
+            return new  # plain: its layers are all that is known of it from outside
         return self.with_own_init(origin_of(old), new)
 
     def with_own_init(self, origin: Origin, graph: keras.Model) -> keras.Model:
