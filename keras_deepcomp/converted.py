@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from keras_deepcomp.naming import sublayers
+from keras_deepcomp.naming import models_in
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, find_wrappers
 
 
@@ -187,7 +187,7 @@ def not_compiled(model: keras.Model) -> Iterator[None]:
     Cloning would compile the clone as well, which fails for losses that are not registered, and
     keeps an optimizer that is right for one stage in the next.
     """
-    models = [m for m in [model, *_inner_models(model)] if m.compiled]
+    models = [each for each in models_in(model) if each.compiled]
     for each in models:
         each.compiled = False
     try:
@@ -195,10 +195,3 @@ def not_compiled(model: keras.Model) -> Iterator[None]:
     finally:
         for each in models:
             each.compiled = True
-
-
-def _inner_models(model: keras.Layer) -> Iterator[keras.Model]:
-    for layer in sublayers(model):
-        if isinstance(layer, keras.Model):
-            yield layer
-            yield from _inner_models(layer)

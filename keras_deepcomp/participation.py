@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import keras
 
-from keras_deepcomp.naming import variable_names
-from keras_deepcomp.rebuilding import leaves, own_variables, plain_layer
+from keras_deepcomp.naming import models_in, own_variables, variable_names
+from keras_deepcomp.rebuilding import leaves, plain_layer
 from keras_deepcomp.selection import Participation, Purpose, participation
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, find_wrappers
 
@@ -36,7 +36,7 @@ def of_model(model: keras.Model, purpose: Purpose) -> tuple[Participation, ...]:
             takes_part = row.weight in substituted
             reason = "" if takes_part else row.reason or NOT_CHOSEN
             rows.append(Participation(row.layer, row.weight, row.shape, takes_part, reason))
-    for inner in _models(model):
+    for inner in models_in(model):
         names = variable_names(inner)
         rows += [
             Participation(inner.name, names[id(v)], tuple(v.shape), False, IN_NO_LAYER)
@@ -71,10 +71,6 @@ def converted_for(model: keras.Model) -> Purpose | None:
     """The purpose that the wrappers in a model have; None if there are none."""
     wrappers = find_wrappers(model)
     return wrappers[0].purpose if wrappers else None
-
-
-def _models(model: keras.Model) -> list[keras.Model]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model)]
 
 
 def _names(rows: list[Participation]) -> str:

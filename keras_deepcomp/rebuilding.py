@@ -24,7 +24,7 @@ from keras_deepcomp.converted import (
     origin_of,
     own_config,
 )
-from keras_deepcomp.naming import sublayers
+from keras_deepcomp.naming import own_variables, sublayers
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_built
 
 Wrap = Callable[[keras.Layer], WeightSubstitution]
@@ -51,12 +51,6 @@ def leaves(model: keras.Layer) -> Iterator[keras.Layer]:
 def plain_layer(layer: keras.Layer) -> keras.Layer:
     """The layer inside a wrapper of ours; any other layer itself."""
     return layer.layer if isinstance(layer, WeightSubstitution) else layer
-
-
-def own_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The variables of a layer or model that belong to none of the layers inside it."""
-    inner = {id(v) for sublayer in sublayers(layer) for v in sublayer.variables}
-    return [variable for variable in layer.variables if id(variable) not in inner]
 
 
 def is_graph(model: keras.Layer) -> bool:
@@ -189,7 +183,8 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
-        target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+        value = effective.get(id(source))
+        target.assign(keras.ops.convert_to_numpy(source) if value is None else value)
     finalize(new)
 
 

@@ -38,6 +38,24 @@ def test_what_takes_part_is_printed_with_the_reasons(capsys):
     ]
 
 
+class Holding(keras.layers.Layer):
+    """A layer with a model inside."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.inner = WithOwnWeight(name="own")
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def test_a_model_inside_a_layer_is_of_that_layer_and_listed_once():
+    model = keras.Sequential([keras.Input((20,)), Holding(name="holding")])
+    rows = [(row.layer, row.weight) for row in participation.of_model(model, "prune")]
+    assert len(rows) == len(model.weights) == 7
+    assert {layer for layer, _ in rows} == {"holding"}
+
+
 def test_nothing_is_printed_when_not_asked_for(capsys):
     kdc.cluster_weights(
         kdc.prune_low_magnitude(dense_model(), CONSTANT, verbose=False), 4, verbose=False

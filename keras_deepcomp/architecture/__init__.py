@@ -20,6 +20,7 @@ from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_s
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.rebuilding import is_graph
 
 SPELLING = 1
 """The version of the spelling and its table, which is the first thing in a text.
@@ -150,9 +151,7 @@ def _subclasses(model: keras.Model) -> set[str]:
     return {
         type(layer).__name__
         for layer in model._flatten_layers()
-        if isinstance(layer, keras.Model)
-        and not isinstance(layer, keras.Sequential)
-        and not hasattr(layer, "_run_through_graph")
+        if isinstance(layer, keras.Model) and not is_graph(layer)
     }
 
 
