@@ -183,14 +183,12 @@ def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool =
         ValueError: The model is not built.
     """
     if isinstance(model_or_path, str | os.PathLike):
-        info = container.inspect_file(model_or_path)
+        result = from_info(container.inspect_file(model_or_path))
     else:
         from keras_deepcomp.saving import contents_of
 
         info = container.inspect(container.save(*contents_of(model_or_path)))
-    result = from_info(info)
-    if not isinstance(model_or_path, str | os.PathLike):
-        result = replace(result, participation=_participation(model_or_path))
+        result = replace(from_info(info), participation=_participation(model_or_path))
     if verbose:
         result.print()
     return result
