@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras.src.saving.serialization_lib import SafeModeScope
 
+from keras_deepcomp.devices import devices_of, guard_fit, lay_out_as, to_numpy
 from keras_deepcomp.naming import sublayers
 from keras_deepcomp.schedules import as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, matching, participation
@@ -223,7 +224,7 @@ def _check_finite(layer: keras.Layer) -> None:
     for variable in layer.weights:
         if keras.backend.is_float_dtype(variable.dtype):
             require_finite(
-                keras.ops.convert_to_numpy(variable),
+                to_numpy(variable),
                 f"'{variable.path}'",
                 "Prune a model whose training went well, or reload a good checkpoint.",
             )
@@ -275,7 +276,8 @@ def _copy_values(old: keras.Layer, new: keras.Layer) -> None:
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
-        target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+        lay_out_as(target, source)
+        target.assign(effective.get(id(source), to_numpy(source)))
     finalize(new)
 
 
@@ -305,10 +307,10 @@ def _rebuild(
             copies.append((layer, converted))
         return converted
 
-    with _not_compiled(model):
+    with _not_compiled(model), devices_of(model):
         new = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    for old, copy in copies:
-        _copy_values(old, copy)
+        for old, copy in copies:
+            _copy_values(old, copy)
     return new
 
 
@@ -345,4 +347,5 @@ def _finish(
         raise ValueError(
             f"Nothing in '{old.name}' can be {done}: {'; '.join(weights) or 'it has no weights'}."
         )
+    guard_fit(new)
     return new

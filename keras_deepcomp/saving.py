@@ -16,6 +16,7 @@ from keras_deepcomp.architecture import from_text, to_text
 from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import finalize, strip
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.naming import variable_names
 
 ARCHITECTURE = "keras"
@@ -158,7 +159,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
         # know all types.
         with contextlib.suppress(AttributeError, BufferError, RuntimeError, TypeError):
             return np.from_dlpack(variable.value.read_value())
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return to_numpy(variable, copy=False)
 
 
 def _decoded(

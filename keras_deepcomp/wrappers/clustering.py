@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
@@ -76,7 +77,7 @@ class ClusterWeights(WeightSubstitution):
             count = self._next_count()
             codebook, assignments = np.zeros(count), np.zeros(variable.shape, np.uint8)
         else:
-            codebook, assignments = self._share(name, keras.ops.convert_to_numpy(variable))
+            codebook, assignments = self._share(name, to_numpy(variable))
         prefix = name.replace("/", "_")
         variable.trainable = False
         self._state[name] = {
@@ -141,11 +142,11 @@ class ClusterWeights(WeightSubstitution):
 
     def centroids(self, name: str) -> np.ndarray:
         """The present centroids of a weight, 1-D."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["centroids"]))
+        return to_numpy(self._state[name]["centroids"])
 
     def assignments(self, name: str) -> np.ndarray:
         """The present assignments: 0 for zero, i + 1 for centroid i; the weight's shape."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["assignments"]))
+        return to_numpy(self._state[name]["assignments"])
 
     def reassign(self, name: str) -> int:
         """Gives each weight the present centroid that is nearest to its value before sharing.
@@ -155,7 +156,7 @@ class ClusterWeights(WeightSubstitution):
         """
         codebook = self.centroids(name)
         order = np.argsort(codebook, kind="stable")
-        original = keras.ops.convert_to_numpy(self._substituted[name])
+        original = to_numpy(self._substituted[name])
         old = self.assignments(name)
         nearest = order[kmeans_1d.assign(original, codebook[order])] + 1
         new = np.where(old == 0, 0, nearest).astype(old.dtype)
