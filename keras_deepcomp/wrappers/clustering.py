@@ -85,14 +85,14 @@ class ClusterWeights(WeightSubstitution):
                 name=f"{prefix}_assignments",
                 shape=variable.shape,
                 dtype="uint8" if codebook.size < 256 else "uint16",
-                initializer=_exactly(assignments),
+                initializer=_Exactly(assignments),
                 trainable=False,
             ),
             "centroids": self.add_weight(
                 name=f"{prefix}_centroids",
                 shape=codebook.shape,
                 dtype=variable.dtype,
-                initializer=_exactly(codebook),
+                initializer=_Exactly(codebook),
                 trainable=True,
             ),
         }
@@ -200,8 +200,15 @@ def check_number_of_clusters(count: Any, what: str, fewest: int = FEWEST_CLUSTER
     return int(count)
 
 
-def _exactly(values: np.ndarray) -> Any:
-    def initializer(shape: Any, dtype: Any = None) -> Any:
-        return keras.ops.convert_to_tensor(values, dtype=dtype)
+class _Exactly:
+    """An initializer that gives these values.
 
-    return initializer
+    An object with a method and not a function: Keras compiles the `__call__` of an initializer where
+    a weight is large and lies on several devices of JAX.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.convert_to_tensor(self._values, dtype=dtype)
