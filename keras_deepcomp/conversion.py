@@ -15,7 +15,14 @@ import keras
 import numpy as np
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from keras_deepcomp.devices import devices_of, guard_fit, lay_out_as, to_numpy
+from keras_deepcomp.devices import (
+    NO_SHARING,
+    check_strategy,
+    devices_of,
+    guard_fit,
+    lay_out_as,
+    to_numpy,
+)
 from keras_deepcomp.naming import sublayers
 from keras_deepcomp.schedules import as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, matching, participation
@@ -120,6 +127,7 @@ def cluster_weights(
             "This model shares its weights already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    check_strategy(model, NO_SHARING)
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
     count_for = _clusters_per_layer(number_of_clusters, [_plain(c).name for c in candidates])

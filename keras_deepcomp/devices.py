@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import numpy as np
@@ -119,46 +119,60 @@ class _Beside(Distribution):
         return None
 
 
-def check_strategy(model: keras.Model) -> None:
-    """Refuses a training by `fit` that Keras 3 does not run.
+NO_FIT = (
+    "the fit of Keras 3 does not run, with pruning or without "
+    "(https://github.com/keras-team/keras/issues/20585)"
+)
+NO_SHARING = (
+    "TensorFlow sends no uint8 and uint16 variables from one worker to the others, which the "
+    "assignments of shared weights are"
+)
+
+
+def check_strategy(model: keras.Model, reason: str = NO_FIT) -> None:
+    """Refuses what does not run on several machines with TensorFlow.
+
+    Args:
+        model: The model that is to be trained or converted.
+        reason: What does not run there.
 
     Raises:
         RuntimeError: The model is under a strategy over several workers; says what to do.
     """
     if strategy := _several_workers(model):
         raise RuntimeError(
-            f"'{model.name}' is to be trained under {strategy} over several workers, where the "
-            "fit of Keras 3 does not run, with pruning or without "
-            "(https://github.com/keras-team/keras/issues/20585). On several machines, use the JAX "
-            "backend with keras.distribution.initialize() and "
+            f"'{model.name}' is under a {strategy} over several workers, where {reason}. On "
+            "several machines, use the JAX backend with keras.distribution.initialize() and "
             "keras.distribution.DataParallel(); on one, tf.distribute.MirroredStrategy. See "
             "docs/distributed.md."
         )
 
 
 def guard_fit(model: keras.Model) -> None:
-    """Makes `fit` of a model say at once where Keras 3 does not run.
+    """Makes `fit` of a model say at once that it does not run.
 
     Keras fails before it calls any callback, deep inside TensorFlow. Training loops of the user's
-    own run there, so that making the model is not refused.
+    own do run there, so that making the model is not refused.
     """
     if _several_workers(model):
-
-        def fit(*args: Any, **kwargs: Any) -> NoReturn:
-            check_strategy(model)
-            raise AssertionError("the strategy of a model does not change")
-
-        model.fit = fit
+        # It cannot run there, so nothing is lost with the method that this hides.
+        model.fit = lambda *args, **kwargs: check_strategy(model)
 
 
 def _several_workers(model: keras.Model) -> str | None:
     """The name of the model's strategy if it is one over several workers."""
     if keras.backend.backend() != "tensorflow":
         return None
+    import tensorflow as tf
+
     strategy = model.distribute_strategy
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None:
         return None
     cluster = resolver.cluster_spec()
     workers = sum(cluster.num_tasks(job) for job in cluster.jobs if job in ("chief", "worker"))
-    return type(strategy).__name__ if workers > 1 else None
+    if workers < 2:
+        return None
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return "MultiWorkerMirroredStrategy"  # its class has another name inside TensorFlow
+    return type(strategy).__name__

@@ -203,8 +203,8 @@ def check_number_of_clusters(count: Any, what: str, fewest: int = FEWEST_CLUSTER
 class _Exactly:
     """An initializer that gives these values.
 
-    An object with a method and not a function: Keras compiles the `__call__` of an initializer where
-    a weight is large and lies on several devices of JAX.
+    An object with a method and not a function: Keras compiles the `__call__` of an initializer
+    where a weight is large and lies on several devices of JAX.
     """
 
     def __init__(self, values: np.ndarray) -> None:
