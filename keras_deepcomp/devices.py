@@ -10,7 +10,7 @@ masks are, is decided in numpy: `to_numpy` brings the same values to each proces
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
@@ -67,6 +67,29 @@ def devices_of(model: keras.Model) -> Iterator[None]:
     if mesh is None or keras.distribution.distribution() is not None:
         yield
         return
+    with _Beside(None, mesh).scope():
+        yield
+
+
+@contextmanager
+def on_this_process() -> Iterator[None]:
+    """Keeps what is built inside to this process, so that no other one has to take part.
+
+    It is built in the memory of the host, where that is to be had: it may be too large for one
+    accelerator.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    if jax.process_count() == 1:
+        yield
+        return
+    here = jax.local_devices()[0]
+    with suppress(RuntimeError):  # JAX may have been told to leave the host's processor alone
+        here = jax.local_devices(backend="cpu")[0]
+    mesh = keras.distribution.DeviceMesh((1,), ("here",), [f"{here.platform}:{here.id}"])
     with _Beside(None, mesh).scope():
         yield
 
