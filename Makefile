@@ -5,8 +5,10 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-# Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
-CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
+# Tests that run once more on JAX and on torch: all that goes through Keras but not through
+# TensorFlow.
+CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
+	tests/test_architecture.py tests/test_keras_files.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model fuzz fuzz-mutants clean
@@ -32,6 +34,7 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	$(BIN)/python -m pytest
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

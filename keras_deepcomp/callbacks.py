@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import check_strategy, to_numpy
 from keras_deepcomp.masks import keep_above, keep_largest
 from keras_deepcomp.schedules import Plan
 from keras_deepcomp.wrappers.clustering import ClusterWeights
@@ -49,6 +50,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
+        check_strategy(self.model)
         wrappers: list[PruneLowMagnitude] = find_wrappers(self.model, PruneLowMagnitude)
         if not wrappers:
             raise ValueError(
@@ -107,7 +109,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
     def _lay_out(self, epoch: int, step: int) -> None:
         first, last = self._planned(epoch, step)
         for wrapper in self._wrappers:
-            begun, horizon_end = (int(x) for x in keras.ops.convert_to_numpy(wrapper.horizon))
+            begun, horizon_end = (int(x) for x in to_numpy(wrapper.horizon))
             updated = _as_int(wrapper.pruning_step)
             plan = wrapper.plan()
             if plan is None or not max(begun, updated) <= step < horizon_end:
@@ -230,6 +232,7 @@ class UpdateCentroids(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
+        check_strategy(self.model)
         self._wrappers: list[ClusterWeights] = find_wrappers(self.model, ClusterWeights)
         if not self._wrappers:
             raise ValueError(
@@ -263,7 +266,7 @@ class UpdateCentroids(keras.callbacks.Callback):
 
 
 def _as_int(variable: Any) -> int:
-    return int(keras.ops.convert_to_numpy(variable))
+    return int(to_numpy(variable))
 
 
 def _sync(model: keras.Model) -> None:

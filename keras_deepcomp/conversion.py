@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_deepcomp import participation as participations
+from keras_deepcomp.devices import NO_SHARING, check_strategy, guard_fit, to_numpy
 from keras_deepcomp.rebuilding import Wrap, leaves, plain_layer, rebuild
 from keras_deepcomp.schedules import Schedule, as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, participation, per_layer
@@ -127,6 +128,7 @@ def cluster_weights(
             "This model shares its weights already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    check_strategy(model, NO_SHARING)
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
     count_for = per_layer(
@@ -187,7 +189,7 @@ def _check_finite(layer: keras.Layer) -> None:
     for variable in layer.weights:
         if keras.backend.is_float_dtype(variable.dtype):
             require_finite(
-                keras.ops.convert_to_numpy(variable),
+                to_numpy(variable),
                 f"'{variable.path}'",
                 "Prune a model whose training went well, or reload a good checkpoint.",
             )
@@ -205,6 +207,7 @@ def _finish(
         raise ValueError(
             f"Nothing in '{old.name}' can be {done}: {'; '.join(weights) or 'it has no weights'}."
         )
+    guard_fit(new)
     if verbose:
         rows = participations.of_model(new, kind.purpose)
         print(participations.in_words(rows, f"'{new.name}', to be {done}"))

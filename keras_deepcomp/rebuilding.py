@@ -24,6 +24,7 @@ from keras_deepcomp.converted import (
     origin_of,
     own_config,
 )
+from keras_deepcomp.devices import devices_of, lay_out_as, to_numpy
 from keras_deepcomp.naming import sublayers
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_built
 
@@ -96,10 +97,11 @@ class _Rebuilding:
         self.copies: list[tuple[keras.Layer, keras.Layer]] = []
 
     def run(self, old: keras.Model) -> keras.Model:
-        new = self.model(old)
-        # Not before: a Sequential model may be built only when the model around it calls it.
-        for source, copy in self.copies:
-            copy_values(source, copy)
+        with devices_of(old):
+            new = self.model(old)
+            # Not before: a Sequential model may be built only when the model around it calls it.
+            for source, copy in self.copies:
+                copy_values(source, copy)
         return new
 
     def new(self, old: Any) -> Any:
@@ -158,7 +160,8 @@ class _Rebuilding:
                 replacements[id(there)] = self.for_attribute(there, source)
         _replace_attributes(new, replacements)
         for source, copy in zip(own_variables(old), own_variables(new), strict=True):
-            copy.assign(keras.ops.convert_to_numpy(source))
+            lay_out_as(copy, source)
+            copy.assign(to_numpy(source))
             copy._path = source.path  # made in __init__, under no name of a model around
         new.built = True
         new._build_shapes_dict = old._build_shapes_dict
@@ -187,7 +190,8 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
-        target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+        lay_out_as(target, source)
+        target.assign(effective.get(id(source), to_numpy(source)))
     finalize(new)
 
 

@@ -16,6 +16,7 @@ from keras_deepcomp.architecture import from_text, to_text
 from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import strip
+from keras_deepcomp.devices import on_this_process, to_numpy
 from keras_deepcomp.naming import variable_names
 from keras_deepcomp.rebuilding import finalize
 
@@ -35,6 +36,10 @@ def save_model(
 
     What is stored is `strip(model)`: every variable bit for bit, and the architecture. The file
     replaces an older one only when it is complete.
+
+    In a training over several processes, one of them may save alone if each has all of the weights
+    (`keras.distribution.DataParallel`). Where the weights are spread over the processes
+    (`ModelParallel`), all of them have to call this.
 
     Args:
         model: A pruned, shared or plain model; compiled or not (how it was compiled is not kept).
@@ -145,7 +150,8 @@ def contents_of(
     The tensors are all its variables, in its own order, named by where they stand in it. Loading
     goes by the order; names are for people.
     """
-    plain = strip(model)
+    with on_this_process():
+        plain = strip(model)
     _check_built(plain, "save")
     names = variable_names(plain)
     tensors = {names[id(variable)]: _array(variable) for variable in plain.variables}
@@ -159,7 +165,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
         # know all types.
         with contextlib.suppress(AttributeError, BufferError, RuntimeError, TypeError):
             return np.from_dlpack(variable.value.read_value())
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return to_numpy(variable, copy=False)
 
 
 def _decoded(

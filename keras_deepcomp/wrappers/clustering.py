@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
@@ -76,7 +77,7 @@ class ClusterWeights(WeightSubstitution):
             count = self._next_count()
             codebook, assignments = np.zeros(count), np.zeros(variable.shape, np.uint8)
         else:
-            codebook, assignments = self._share(name, keras.ops.convert_to_numpy(variable))
+            codebook, assignments = self._share(name, to_numpy(variable))
         prefix = name.replace("/", "_")
         variable.trainable = False
         self._state[name] = {
@@ -84,14 +85,14 @@ class ClusterWeights(WeightSubstitution):
                 name=f"{prefix}_assignments",
                 shape=variable.shape,
                 dtype="uint8" if codebook.size < 256 else "uint16",
-                initializer=_exactly(assignments),
+                initializer=_Exactly(assignments),
                 trainable=False,
             ),
             "centroids": self.add_weight(
                 name=f"{prefix}_centroids",
                 shape=codebook.shape,
                 dtype=variable.dtype,
-                initializer=_exactly(codebook),
+                initializer=_Exactly(codebook),
                 trainable=True,
             ),
         }
@@ -141,11 +142,11 @@ class ClusterWeights(WeightSubstitution):
 
     def centroids(self, name: str) -> np.ndarray:
         """The present centroids of a weight, 1-D."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["centroids"]))
+        return to_numpy(self._state[name]["centroids"])
 
     def assignments(self, name: str) -> np.ndarray:
         """The present assignments: 0 for zero, i + 1 for centroid i; the weight's shape."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["assignments"]))
+        return to_numpy(self._state[name]["assignments"])
 
     def reassign(self, name: str) -> int:
         """Gives each weight the present centroid that is nearest to its value before sharing.
@@ -155,7 +156,7 @@ class ClusterWeights(WeightSubstitution):
         """
         codebook = self.centroids(name)
         order = np.argsort(codebook, kind="stable")
-        original = keras.ops.convert_to_numpy(self._substituted[name])
+        original = to_numpy(self._substituted[name])
         old = self.assignments(name)
         nearest = order[kmeans_1d.assign(original, codebook[order])] + 1
         new = np.where(old == 0, 0, nearest).astype(old.dtype)
@@ -199,8 +200,15 @@ def check_number_of_clusters(count: Any, what: str, fewest: int = FEWEST_CLUSTER
     return int(count)
 
 
-def _exactly(values: np.ndarray) -> Any:
-    def initializer(shape: Any, dtype: Any = None) -> Any:
-        return keras.ops.convert_to_tensor(values, dtype=dtype)
+class _Exactly:
+    """An initializer that gives these values.
 
-    return initializer
+    An object with a method and not a function: Keras compiles the `__call__` of an initializer
+    where a weight is large and lies on several devices of JAX.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.convert_to_tensor(self._values, dtype=dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.masks import Mask
 from keras_deepcomp.schedules import Plan, Schedule, as_schedule
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
@@ -125,11 +126,11 @@ class PruneLowMagnitude(WeightSubstitution):
 
     def mask(self, name: str) -> Mask:
         """The present mask of a weight."""
-        return np.asarray(keras.ops.convert_to_numpy(self._state[name]["mask"]), bool)
+        return to_numpy(self._state[name]["mask"])
 
     def threshold(self, name: str) -> float:
         """The threshold that the last update of a weight's mask used."""
-        return float(keras.ops.convert_to_numpy(self._state[name]["threshold"]))
+        return float(to_numpy(self._state[name]["threshold"]))
 
     def pruned_value(self, name: str) -> np.ndarray:
         """The weight with its pruned elements at zero.
@@ -137,7 +138,7 @@ class PruneLowMagnitude(WeightSubstitution):
         Raises:
             ValueError: It has NaN or infinities.
         """
-        value = keras.ops.convert_to_numpy(self.effective_value(name))
+        value = to_numpy(self.effective_value(name))
         require_finite(
             value,
             f"'{name}' of layer '{self.layer.name}'",
@@ -149,7 +150,7 @@ class PruneLowMagnitude(WeightSubstitution):
     def deviation(self, name: str) -> float:
         """The standard deviation of the weight when pruning began; measured at the first call."""
         variable = self._state[name]["deviation"]
-        known = float(keras.ops.convert_to_numpy(variable))
+        known = float(to_numpy(variable))
         if known == 0.0:
             known = float(np.std(self.pruned_value(name), dtype=np.float64))
             variable.assign(known)
@@ -171,14 +172,14 @@ class PruneLowMagnitude(WeightSubstitution):
 
     def plan(self) -> Plan | None:
         """The schedule laid over the training; None before the first training."""
-        first, last = (int(x) for x in keras.ops.convert_to_numpy(self.horizon))
+        first, last = (int(x) for x in to_numpy(self.horizon))
         return self.pruning_schedule.plan(first, last) if last > first else None
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the state; a layer whose schedule is done needs no callback any more."""
         super().load_own_variables(store)
         plan = self.plan()
-        step = int(keras.ops.convert_to_numpy(self.pruning_step))
+        step = int(to_numpy(self.pruning_step))
         self.driven = plan is not None and plan.is_done(step)
 
     def get_config(self) -> dict[str, Any]:

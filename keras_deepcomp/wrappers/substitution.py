@@ -21,6 +21,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import laid_out_as, to_numpy
 from keras_deepcomp.naming import sublayers, variable_names
 from keras_deepcomp.selection import Purpose, participation
 
@@ -124,7 +125,8 @@ class WeightSubstitution(keras.layers.Wrapper):
             name = names[id(variable)]
             if name in taking_part:
                 self._substituted[name] = variable
-                self.add_state(name, variable)
+                with laid_out_as(variable):
+                    self.add_state(name, variable)
         self.built = True
 
     def add_state(self, name: str, variable: Any) -> None:
@@ -142,10 +144,7 @@ class WeightSubstitution(keras.layers.Wrapper):
 
     def effective_weights(self) -> dict[str, np.ndarray]:
         """What the inner layer computes with, by the weight's path within the layer."""
-        return {
-            name: keras.ops.convert_to_numpy(self.effective_value(name))
-            for name in self._substituted
-        }
+        return {name: to_numpy(self.effective_value(name)) for name in self._substituted}
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Calls the inner layer; it learns of `training` as any inner layer does."""

@@ -101,6 +101,9 @@ class AddsLoss(LAYERS.Dense):
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_losses_from_inside_count_once(jit):
+    if jit and keras.backend.backend() == "torch":
+        pytest.skip("torch warns of a plain layer that adds losses, when it compiles it")
+
     def layers():
         return [
             AddsLoss(16, name="adds"),
