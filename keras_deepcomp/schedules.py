@@ -121,7 +121,8 @@ class Schedule:
             raise ValueError(
                 f"begin={self.begin}, end={self.end}: a float is a fraction of the planned "
                 "training, but the data set does not tell how many batches it has. Pass "
-                "steps_per_epoch= to fit, or give begin= and end= as optimizer steps (ints)."
+                "steps_per_epoch= to fit (or last_step= to PruningDriver), or give begin= and "
+                "end= as optimizer steps (ints)."
             )
         begin = self._to_step(self.begin, first, last)
         end = None if self.end is None else max(self._to_step(self.end, first, last), begin)

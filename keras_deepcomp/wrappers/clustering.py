@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
 from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.wrappers.lookup import look_up
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
@@ -94,6 +95,10 @@ class ClusterWeights(WeightSubstitution):
                 dtype=variable.dtype,
                 initializer=_Exactly(codebook),
                 trainable=True,
+                # Under mixed precision the layer casts the shared weights, not we the centroids: a
+                # centroid's gradient sums over its members, and in 16 bits that sum stands still
+                # or overflows.
+                autocast=False,
             ),
         }
 
@@ -126,7 +131,7 @@ class ClusterWeights(WeightSubstitution):
         ops = keras.ops
         codebook = self._state[name]["centroids"].value
         with_zero = ops.concatenate([ops.zeros_like(codebook[:1]), codebook])
-        return ops.take(with_zero, ops.cast(self._state[name]["assignments"].value, "int32"))
+        return look_up(with_zero, self._state[name]["assignments"].value)
 
     @property
     def trainable(self) -> bool:

@@ -29,7 +29,8 @@ class PruneLowMagnitude(WeightSubstitution):
     of the last update and the training over which the schedule was laid. So a `.keras` file or a
     checkpoint from the middle of a schedule goes on where it stopped.
 
-    `keras_deepcomp.UpdatePruningStep` moves the masks during `fit`.
+    `keras_deepcomp.UpdatePruningStep` moves the masks during `fit`, and
+    `keras_deepcomp.PruningDriver` in a training loop of one's own.
 
     Args:
         layer: The layer to prune.
@@ -60,7 +61,9 @@ class PruneLowMagnitude(WeightSubstitution):
                 "schedules.Polynomial for one global threshold."
             )
         self.scope = scope
-        self.driven = False
+        # Whether a keras_deepcomp.PruningDriver moves the masks, and whether the schedule is over.
+        # Both are only for the warning in `call`: what is to be kept is in variables.
+        self.driven = self.done = False
         self._state: dict[str, dict[str, Any]] = {}
 
     def build(self, input_shape: Any = None) -> None:
@@ -114,15 +117,20 @@ class PruneLowMagnitude(WeightSubstitution):
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Calls the inner layer with pruned weights; warns if it trains and nobody drives it."""
-        if training and not self.driven:
+        if training and not self.driven and not self.done:
             self.driven = True  # warn once
-            warnings.warn(
-                f"'{self.name}' trains, but nothing moves its pruning schedule, so its sparsity "
-                "will not change. Pass keras_deepcomp.UpdatePruningStep() in fit's callbacks.",
-                UserWarning,
-                stacklevel=2,
-            )
+            self.warn_that_nobody_drives()
         return super().call(*args, training=training, **kwargs)
+
+    def warn_that_nobody_drives(self) -> None:
+        """Warns that the schedule stands still, and names the mend."""
+        warnings.warn(
+            f"'{self.name}' trains, but nothing moves its pruning schedule, so its sparsity will "
+            "not change. Pass keras_deepcomp.UpdatePruningStep() in fit's callbacks, or call "
+            "keras_deepcomp.PruningDriver in a loop of your own.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def mask(self, name: str) -> Mask:
         """The present mask of a weight."""
@@ -180,7 +188,7 @@ class PruneLowMagnitude(WeightSubstitution):
         super().load_own_variables(store)
         plan = self.plan()
         step = int(to_numpy(self.pruning_step))
-        self.driven = plan is not None and plan.is_done(step)
+        self.done = plan is not None and plan.is_done(step)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data."""
