@@ -38,6 +38,14 @@ def variable_names(layer: keras.Layer) -> dict[int, str]:
     return names
 
 
+def owners(layer: keras.Layer) -> dict[int, keras.Layer]:
+    """`id(variable)` -> the innermost layer that has it, for all variables of a layer or model."""
+    found = {id(variable): layer for variable in layer.variables}
+    for sublayer in sublayers(layer):
+        found.update(owners(sublayer))
+    return found
+
+
 def _collect(layer: keras.Layer, prefix: str, places: dict[int, str]) -> None:
     inner: set[int] = set()
     for sublayer in sublayers(layer):
