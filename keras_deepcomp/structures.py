@@ -121,8 +121,8 @@ class Groups(Structure):
 
     The pattern says which weights may go: in each group the smallest. The sparsity says how many of
     these have gone: all, when it reaches the pattern's own. Beyond that, the smallest of the others
-    follow, until none would be left at 1. The last group may be smaller, and then it has fewer zeros: as many as if it were filled
-    with zeros.
+    follow, until none would be left at 1. The last group may be smaller, and then it has fewer
+    zeros: as many as if it were filled with zeros.
 
     Attributes:
         zeros: How many of a group are zero at least.
