@@ -15,7 +15,9 @@ import keras
 import numpy as np
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from keras_deepcomp.naming import sublayers
+from keras_deepcomp.naming import aligned, sublayers, variable_names
+from keras_deepcomp.policies import as_policy
+from keras_deepcomp.quantized import complete_policies
 from keras_deepcomp.schedules import as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, matching, participation
 from keras_deepcomp.wrappers.clustering import ClusterWeights, check_number_of_clusters
@@ -34,6 +36,10 @@ def prune_low_magnitude(
     pruning_schedule: Any,
     scope: str = "layer",
     filters: Filters = None,
+    block_size: tuple[int, int] = (1, 1),
+    block_pooling_type: str = "AVG",
+    sparsity_m_by_n: tuple[int, int] | None = None,
+    pruning_policy: Any = None,
 ) -> keras.Model:
     """Makes a model whose layers prune their small weights while it trains (paper section 2).
 
@@ -48,16 +54,28 @@ def prune_low_magnitude(
             by one threshold, so that layers end up as sparse as they can bear.
         filters: Which layers: None (all), a regular expression, a list of layer names or regular
             expressions, or a callable on the layer. What cannot be pruned is left as it is.
+        block_size: (height, width): prunes blocks of so many input by so many output channels as
+            one, in a convolution at each place of its window.
+        block_pooling_type: "AVG" ranks blocks by the mean magnitude in them, "MAX" by the largest.
+        sparsity_m_by_n: (m, n): at least m zeros in each n consecutive input channels, such as
+            (2, 4). The pattern fills up while the schedule rises, and is complete when the
+            sparsity reaches m / n, which it has to; beyond that, what is smallest of the rest goes.
+        pruning_policy: Which layers are worth it, and whether the model is as a whole: one of
+            `keras_deepcomp.policies`, an object with tfmot's `allow_pruning(layer)` and, if it
+            has, `ensure_model_supports_pruning(model)`, or a callable from layer to bool.
 
     Returns:
         A new model of the same kind, not compiled, with `PruneLowMagnitude` around its layers.
 
     Raises:
         ValueError: The model is not built, is wrapped already, has NaN or infinite weights, or
-            nothing in it can be pruned; a filter matches nothing; a sparsity is out of range.
-        TypeError: Not a Keras model of these kinds, or not a schedule.
+            nothing in it can be pruned; a filter matches nothing; a sparsity is out of range; a
+            pattern makes no sense, or the schedule does not reach it; the policy has no use for
+            the model.
+        TypeError: Not a Keras model of these kinds, not a schedule, or not a policy.
     """
     schedule = as_schedule(pruning_schedule)
+    policy = as_policy(pruning_policy)
     _check_convertible(model)
     if find_wrappers(model, ClusterWeights):
         raise ValueError(
@@ -70,13 +88,17 @@ def prune_low_magnitude(
             "This model is wrapped for pruning already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    policy.ensure_model_supports_pruning(model)
     chosen = layer_filter(filters, _compressible(model, "prune"))
 
     def convert(layer: keras.Layer) -> keras.Layer | None:
-        if not _takes_part(layer, "prune") or not chosen(layer):
+        if not _takes_part(layer, "prune") or not chosen(layer) or not policy.allow_pruning(layer):
             return None
         _check_finite(layer)
-        return PruneLowMagnitude(_built_copy(layer), schedule, scope=scope)
+        wrapper = PruneLowMagnitude(
+            _built_copy(layer), schedule, scope, block_size, block_pooling_type, sparsity_m_by_n
+        )
+        return wrapper if wrapper.taking_part() else None
 
     return _finish(model, _rebuild(model, convert), PruneLowMagnitude, "pruned")
 
@@ -84,14 +106,18 @@ def prune_low_magnitude(
 def cluster_weights(
     model: keras.Model,
     number_of_clusters: Clusters,
-    cluster_centroids_init: str = "linear",
+    cluster_centroids_init: Any = "linear",
     filters: Filters = None,
     seed: int = 0,
+    cluster_per_channel: bool = False,
+    gradient_aggregation: Any = "sum",
+    preserve_sparsity: bool = True,
 ) -> keras.Model:
     """Makes a model whose weights share few values, which go on training (paper section 3).
 
     The codebooks are found here, by k-means over the weights of each layer that are not zero.
-    Zeros, such as those of stage 1, stay zeros and are not counted as a cluster. `compile` and
+    Zeros, such as those of stage 1, stay zeros and are not counted as a cluster, unless
+    `preserve_sparsity` is False. `compile` and
     `fit` the result to train the centroids.
 
     Args:
@@ -100,9 +126,15 @@ def cluster_weights(
             layer name or regular expression to int, where layers that are not named are left alone;
             or a callable on the layer that gives an int, or None to leave it alone.
         cluster_centroids_init: "linear", "density", "random" or "kmeans++", see
-            `keras_deepcomp.centroids.kmeans`.
+            `keras_deepcomp.centroids.kmeans`; or one of tfmot's `CentroidInitialization`.
         filters: Which layers, as in `prune_low_magnitude`.
         seed: For the random initializations.
+        cluster_per_channel: Whether each output channel gets a codebook of its own. The error is
+            smaller, and the file larger.
+        gradient_aggregation: "sum": a centroid moves by the sum of its members' gradients, as in
+            the paper. "mean": by their mean. tfmot's `GradientAggregation` will do too.
+        preserve_sparsity: Whether zeros stay zeros beside the codebook. If not, they are values
+            like others: what was pruned may become a centroid that is not zero.
 
     Returns:
         A new model of the same kind, not compiled, with `ClusterWeights` around its layers.
@@ -130,7 +162,15 @@ def cluster_weights(
         count = count_for(plain)
         if count is None:
             return None
-        return ClusterWeights(_built_copy(layer), count, cluster_centroids_init, seed)
+        return ClusterWeights(
+            _built_copy(layer),
+            count,
+            cluster_centroids_init,
+            seed,
+            cluster_per_channel=cluster_per_channel,
+            gradient_aggregation=gradient_aggregation,
+            preserve_sparsity=preserve_sparsity,
+        )
 
     return _finish(model, _rebuild(model, convert), ClusterWeights, "shared")
 
@@ -233,7 +273,7 @@ def _unbuilt_copy(layer: keras.Layer) -> keras.Layer:
     plain = _plain(layer)
     try:
         # The layer is the user's own and in this process: what is in it runs already.
-        with SafeModeScope(False):
+        with SafeModeScope(False), complete_policies(plain):
             return plain.__class__.from_config(plain.get_config())
     except Exception as error:  # whatever the layer's own code raises
         raise ValueError(
@@ -274,8 +314,12 @@ def _copy_values(old: keras.Layer, new: keras.Layer) -> None:
         values = old.effective_weights()
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
-    for source, target in zip(old.variables, new.variables, strict=True):
+    targets = aligned(new, list(variable_names(old).values()))
+    for source, target in zip(old.variables, targets, strict=True):
         target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+    for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+        if getattr(given, "lora_enabled", False):
+            made.lora_alpha = given.lora_alpha  # Keras' own build goes back to the default
     finalize(new)
 
 
