@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, schedules
+    from keras_deepcomp import container, models, policies, schedules
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "container": None,
     "models": None,
+    "policies": None,
     "schedules": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
@@ -53,6 +54,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "models",
+    "policies",
     "prune_low_magnitude",
     "save_model",
     "schedules",

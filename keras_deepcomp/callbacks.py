@@ -184,7 +184,7 @@ class UpdateCentroids(keras.callbacks.Callback):
         _sync(self.model)
         return np.concatenate(
             [
-                w.centroids(name).astype(np.float64)
+                w.centroids(name).astype(np.float64).ravel()
                 for w in self._wrappers
                 for name in w.weight_variables
             ]

@@ -16,6 +16,7 @@ import keras
 from keras.src.saving.serialization_lib import SafeModeScope
 
 from keras_deepcomp.naming import sublayers
+from keras_deepcomp.quantized import complete_policies
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, find_wrappers
 
 
@@ -53,7 +54,8 @@ def own_config(layer: keras.Layer) -> dict[str, Any]:
         ValueError: It fails; says what to do.
     """
     try:
-        config = layer.get_config()
+        with complete_policies(layer):
+            config = layer.get_config()
     except Exception as error:  # whatever the class's own code raises
         raise _cannot_be_made(type(layer), layer.name, error) from error
     if lost := _arguments_not_kept(layer):

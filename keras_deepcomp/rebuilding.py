@@ -25,7 +25,7 @@ from keras_deepcomp.converted import (
     own_config,
 )
 from keras_deepcomp.devices import devices_of, lay_out_as, to_numpy
-from keras_deepcomp.naming import sublayers
+from keras_deepcomp.naming import aligned, sublayers, variable_names
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_built
 
 Wrap = Callable[[keras.Layer], WeightSubstitution]
@@ -189,9 +189,13 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         values = old.effective_weights()
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
-    for source, target in zip(old.variables, new.variables, strict=True):
+    targets = aligned(new, list(variable_names(old).values()))
+    for source, target in zip(old.variables, targets, strict=True):
         lay_out_as(target, source)
         target.assign(effective.get(id(source), to_numpy(source)))
+    for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+        if getattr(given, "lora_enabled", False):
+            made.lora_alpha = given.lora_alpha  # Keras' own build goes back to the default
     finalize(new)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -17,7 +18,8 @@ from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import strip
 from keras_deepcomp.devices import on_this_process, to_numpy
-from keras_deepcomp.naming import variable_names
+from keras_deepcomp.naming import aligned, variable_names
+from keras_deepcomp.quantized import is_quantized
 from keras_deepcomp.rebuilding import finalize
 
 ARCHITECTURE = "keras"
@@ -131,13 +133,14 @@ def load_weights(
     with container.open_file(path, max_bytes) as file:
         file.check_memory()
         file.check()
-        if misfit := _misfit(model.variables, file):
+        variables = aligned(model, list(file)) if is_quantized(model) else model.variables
+        if misfit := _misfit(variables, file):
             raise ValueError(
                 f"The weights in '{os.fspath(path)}' do not fit '{model.name}': {misfit} What is "
                 "saved is the stripped model: load into a model without wrappers, as it was built "
                 "for saving."
             )
-        for variable, tensor in zip(model.variables, _decoded(file, None), strict=True):
+        for variable, tensor in zip(variables, _decoded(file, None), strict=True):
             variable.assign(tensor)
     finalize(model)
 
@@ -147,15 +150,34 @@ def contents_of(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What the file of a model holds: tensors and metadata of the stripped model.
 
-    The tensors are all its variables, in its own order, named by where they stand in it. Loading
-    goes by the order; names are for people.
+    The tensors are all its variables, in the order that the model has when it is made anew, named
+    by where they stand in it. Loading goes by the order; names are for people.
     """
     with on_this_process():
         plain = strip(model)
     _check_built(plain, "save")
-    names = variable_names(plain)
-    tensors = {names[id(variable)]: _array(variable) for variable in plain.variables}
-    return tensors, {ARCHITECTURE: to_text(plain)} if architecture else {}
+    names, variables = variable_names(plain), list(plain.variables)
+    metadata = {ARCHITECTURE: to_text(plain)} if architecture else {}
+    if architecture and is_quantized(plain):
+        variables = _as_made_anew(plain, metadata[ARCHITECTURE])
+    return {names[id(variable)]: _array(variable) for variable in variables}, metadata
+
+
+def _as_made_anew(model: keras.Model, text: str) -> list[keras.Variable]:
+    """The variables of a quantized model in the order in which its architecture has them."""
+    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    elements = sum(math.prod(variable.shape) for variable in model.variables)
+    made = from_text(text, classes, tensors=len(model.variables), elements=elements)
+    variables = aligned(model, list(variable_names(made).values()))
+    for one, other in zip_longest(variables, made.variables):
+        if one is None or other is None or (one.shape, one.dtype) != (other.shape, other.dtype):
+            where = other if one is None else one
+            raise ValueError(
+                f"'{where.path}' is of a quantized layer that is not made anew as it is: the layer "
+                "around it does not pass its dtype on. Quantize without that layer (filters=), or "
+                "save the variables alone with architecture=False."
+            )
+    return variables
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

@@ -111,7 +111,10 @@ class _Budget:
 
 @contextlib.contextmanager
 def _deferring(budget: _Budget) -> Iterator[None]:
-    """Mends the three places where Keras would take memory though variables are deferred."""
+    """Mends the three places where Keras would take memory though variables are deferred.
+
+    And the two where it would forget `lora_alpha`.
+    """
     init = Variable.__init__
     create_states = keras.layers.RNN._create_state_variables
     build_normalization = keras.layers.Normalization.build
@@ -143,11 +146,24 @@ def _deferring(budget: _Budget) -> Iterator[None]:
         budget.spend([input_shape[axis] for axis in axes if -len(input_shape) <= axis])
         build_normalization(self, input_shape)
 
+    def keeping_alpha(enable_lora: Callable[..., None]) -> Callable[..., None]:
+        # The layer has it from its configuration, and its build does not pass it on.
+        def enable(self: Any, rank: int, lora_alpha: Any = None, **kwargs: Any) -> None:
+            enable_lora(self, rank, lora_alpha or self.lora_alpha, **kwargs)
+
+        return enable
+
     with (
         _LOCK,
         patch.object(Variable, "__init__", init_deferred),
         patch.object(keras.layers.RNN, "_create_state_variables", create_states_within_budget),
         patch.object(keras.layers.Normalization, "build", build_normalization_within_budget),
+        patch.object(
+            keras.layers.Dense, "enable_lora", keeping_alpha(keras.layers.Dense.enable_lora)
+        ),
+        patch.object(
+            keras.layers.Embedding, "enable_lora", keeping_alpha(keras.layers.Embedding.enable_lora)
+        ),
     ):
         yield
 

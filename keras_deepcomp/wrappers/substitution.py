@@ -119,15 +119,25 @@ class WeightSubstitution(keras.layers.Wrapper):
             # A layer that only has sublayers builds them when it is called.
             self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
         super().build(input_shape)
-        taking_part = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
-        names = variable_names(self.layer)
-        for variable in self.layer.variables:
-            name = names[id(variable)]
-            if name in taking_part:
-                self._substituted[name] = variable
-                with laid_out_as(variable):
-                    self.add_state(name, variable)
+        for name, variable in self.taking_part().items():
+            self._substituted[name] = variable
+            with laid_out_as(variable):
+                self.add_state(name, variable)
         self.built = True
+
+    def taking_part(self) -> dict[str, Any]:
+        """The weights of the built inner layer that are to be substituted, by their path in it."""
+        chosen = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
+        names = variable_names(self.layer)
+        return {
+            names[id(variable)]: variable
+            for variable in self.layer.variables
+            if names[id(variable)] in chosen and self.takes_part(variable)
+        }
+
+    def takes_part(self, variable: Any) -> bool:
+        """Whether one weight that can be compressed is, with what this wrapper was asked for."""
+        return True
 
     def add_state(self, name: str, variable: Any) -> None:
         """Makes the wrapper's own variables for one weight of the inner layer."""
