@@ -7,15 +7,12 @@ one. The new model is not compiled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-from keras.src.saving.serialization_lib import SafeModeScope
 
-from keras_deepcomp.naming import sublayers
+from keras_deepcomp.rebuilding import Wrap, leaves, plain_layer, rebuild
 from keras_deepcomp.schedules import as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, matching, participation
 from keras_deepcomp.wrappers.clustering import ClusterWeights, check_number_of_clusters
@@ -41,7 +38,7 @@ def prune_low_magnitude(
     `callbacks=[keras_deepcomp.UpdatePruningStep()]`.
 
     Args:
-        model: A built Sequential or functional Keras model. It is not changed.
+        model: A built Keras model of any kind. It is not changed.
         pruning_schedule: One of `keras_deepcomp.schedules`, a tfmot pruning schedule, or a callable
             from the optimizer step to a sparsity.
         scope: "layer": every weight reaches the sparsity by itself. "global": all of them together,
@@ -55,7 +52,7 @@ def prune_low_magnitude(
     Raises:
         ValueError: The model is not built, is wrapped already, has NaN or infinite weights, or
             nothing in it can be pruned; a filter matches nothing; a sparsity is out of range.
-        TypeError: Not a Keras model of these kinds, or not a schedule.
+        TypeError: Not a Keras model, or not a schedule.
     """
     schedule = as_schedule(pruning_schedule)
     _check_convertible(model)
@@ -72,13 +69,13 @@ def prune_low_magnitude(
         )
     chosen = layer_filter(filters, _compressible(model, "prune"))
 
-    def convert(layer: keras.Layer) -> keras.Layer | None:
+    def wrapping(layer: keras.Layer) -> Wrap | None:
         if not _takes_part(layer, "prune") or not chosen(layer):
             return None
         _check_finite(layer)
-        return PruneLowMagnitude(_built_copy(layer), schedule, scope=scope)
+        return lambda plain: PruneLowMagnitude(plain, schedule, scope=scope)
 
-    return _finish(model, _rebuild(model, convert), PruneLowMagnitude, "pruned")
+    return _finish(model, rebuild(model, wrapping), PruneLowMagnitude, "pruned")
 
 
 def cluster_weights(
@@ -95,7 +92,7 @@ def cluster_weights(
     `fit` the result to train the centroids.
 
     Args:
-        model: A built Sequential or functional Keras model, pruned or plain. It is not changed.
+        model: A built Keras model of any kind, pruned or plain. It is not changed.
         number_of_clusters: Size of each codebook, 2 to 65,535: an int for all layers; a dict from
             layer name or regular expression to int, where layers that are not named are left alone;
             or a callable on the layer that gives an int, or None to leave it alone.
@@ -111,7 +108,7 @@ def cluster_weights(
         ValueError: A number of clusters out of range; the model is not built, shares its weights
             already, has NaN or infinite weights, or nothing in it can be clustered; a filter or
             name matches nothing.
-        TypeError: Not a Keras model of these kinds, or a number of clusters that is not an int.
+        TypeError: Not a Keras model, or a number of clusters that is not an int.
     """
     _check_convertible(model)
     if find_wrappers(model, ClusterWeights):
@@ -121,18 +118,18 @@ def cluster_weights(
         )
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
-    count_for = _clusters_per_layer(number_of_clusters, [_plain(c).name for c in candidates])
+    count_for = _clusters_per_layer(number_of_clusters, [plain_layer(c).name for c in candidates])
 
-    def convert(layer: keras.Layer) -> keras.Layer | None:
-        plain = _plain(layer)
+    def wrapping(layer: keras.Layer) -> Wrap | None:
+        plain = plain_layer(layer)
         if not _takes_part(plain, "cluster") or not chosen(plain):
             return None
         count = count_for(plain)
         if count is None:
             return None
-        return ClusterWeights(_built_copy(layer), count, cluster_centroids_init, seed)
+        return lambda inner: ClusterWeights(inner, count, cluster_centroids_init, seed)
 
-    return _finish(model, _rebuild(model, convert), ClusterWeights, "shared")
+    return _finish(model, rebuild(model, wrapping), ClusterWeights, "shared")
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -148,7 +145,7 @@ def strip(model: keras.Model) -> keras.Model:
     _check_model(model)
     if not find_wrappers(model):
         return model
-    return _rebuild(model, lambda layer: None)
+    return rebuild(model)
 
 
 def _clusters_per_layer(
@@ -173,30 +170,12 @@ def _clusters_per_layer(
     return lambda layer: number_of_clusters
 
 
-def _plain(layer: keras.Layer) -> keras.Layer:
-    return layer.layer if isinstance(layer, WeightSubstitution) else layer
-
-
 def _takes_part(layer: keras.Layer, purpose: Any) -> bool:
-    return any(weight.takes_part for weight in participation(_plain(layer), purpose))
+    return any(weight.takes_part for weight in participation(plain_layer(layer), purpose))
 
 
 def _compressible(model: keras.Model, purpose: Any) -> list[keras.Layer]:
-    return [_plain(layer) for layer in _leaves(model) if _takes_part(layer, purpose)]
-
-
-def _leaves(model: keras.Layer) -> Iterator[keras.Layer]:
-    """The layers that a conversion handles one by one: all but the models around them."""
-    for layer in sublayers(model):
-        if isinstance(layer, keras.Sequential) or _is_functional(layer):
-            yield from _leaves(layer)
-        else:
-            yield layer
-
-
-def _is_functional(layer: keras.Layer) -> bool:
-    # As keras.models.clone_model sees it: other subclasses of Model have no graph.
-    return isinstance(layer, keras.Model) and hasattr(layer, "_run_through_graph")
+    return [plain_layer(layer) for layer in leaves(model) if _takes_part(layer, purpose)]
 
 
 def _check_model(model: Any) -> None:
@@ -206,12 +185,6 @@ def _check_model(model: Any) -> None:
 
 def _check_convertible(model: Any) -> None:
     _check_model(model)
-    if not isinstance(model, keras.Sequential) and not _is_functional(model):
-        raise TypeError(
-            f"'{model.name}' is a subclassed model ({type(model).__name__}), whose layers cannot "
-            "be replaced from outside. Expected a Sequential or functional model: build it as "
-            "keras.Model(inputs, outputs) from the layers that it calls."
-        )
     if not model.built:
         raise ValueError(
             f"'{model.name}' is not built, so it has no weights yet. Give it a keras.Input as its "
@@ -229,118 +202,14 @@ def _check_finite(layer: keras.Layer) -> None:
             )
 
 
-def _unbuilt_copy(layer: keras.Layer) -> keras.Layer:
-    plain = _plain(layer)
-    try:
-        # The layer is the user's own and in this process: what is in it runs already.
-        with SafeModeScope(False):
-            return plain.__class__.from_config(plain.get_config())
-    except Exception as error:  # whatever the layer's own code raises
-        raise ValueError(
-            f"Layer '{plain.name}' ({type(plain).__name__}) cannot be made anew from its "
-            f"configuration: {error} Give it a get_config() with all the arguments of its "
-            "__init__, and pass **kwargs on to keras.layers.Layer."
-        ) from error
-
-
-def _built_copy(layer: keras.Layer) -> keras.Layer:
-    """A plain layer with the same configuration and the values that the old one computes with.
-
-    It is built as the old one was, by a call with the same arguments: layers with several inputs,
-    and those that only have sublayers, cannot be built from one shape.
-    """
-    clone, plain = _unbuilt_copy(layer), _plain(layer)
-    if plain._inbound_nodes:
-        call = plain._inbound_nodes[0].arguments
-        args, kwargs = keras.tree.map_structure(_fresh, (call.args, call.kwargs))
-        clone(*args, **kwargs)
-    else:
-        clone.build_from_config(plain.get_build_config() or {})
-        clone.built = True
-    _copy_values(layer, clone)
-    return clone
-
-
-def _fresh(value: Any) -> Any:
-    """A symbolic tensor of the same kind that belongs to no graph; anything else as it is."""
-    if isinstance(value, keras.KerasTensor):
-        return keras.KerasTensor(value.shape, value.dtype)
-    return value
-
-
-def _copy_values(old: keras.Layer, new: keras.Layer) -> None:
-    effective: dict[int, np.ndarray] = {}
-    if isinstance(old, WeightSubstitution):
-        values = old.effective_weights()
-        effective = {id(v): values[name] for name, v in old.weight_variables.items()}
-        old = old.layer
-    for source, target in zip(old.variables, new.variables, strict=True):
-        target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
-    finalize(new)
-
-
-def finalize(layer: keras.Layer) -> None:
-    """Lets layers work out what they derive from their variables, as Normalization does."""
-    for each in layer._flatten_layers():
-        if hasattr(each, "finalize_state") and each.built:
-            each.finalize_state()
-
-
-def _rebuild(
-    model: keras.Model, convert: Callable[[keras.Layer], keras.Layer | None]
-) -> keras.Model:
-    """Makes the model anew with `convert(layer)` for each layer, or a plain copy where it is None.
-
-    Plain copies are built by the new model and not before, so that their variables have the same
-    paths as in a model that was never wrapped.
-    """
-    copies: list[tuple[keras.Layer, keras.Layer]] = []
-
-    def clone(layer: keras.Layer) -> keras.Layer:
-        if not isinstance(layer, keras.Layer):  # an operation of the graph has no state
-            return layer
-        converted = convert(layer)
-        if converted is None:
-            converted = _unbuilt_copy(layer)
-            copies.append((layer, converted))
-        return converted
-
-    with _not_compiled(model):
-        new = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    for old, copy in copies:
-        _copy_values(old, copy)
-    return new
-
-
-@contextmanager
-def _not_compiled(model: keras.Model) -> Iterator[None]:
-    # clone_model would compile the clone as well, which fails for losses that are not registered,
-    # and keeps an optimizer that is right for one stage in the next.
-    models = [m for m in [model, *_inner_models(model)] if m.compiled]
-    for each in models:
-        each.compiled = False
-    try:
-        yield
-    finally:
-        for each in models:
-            each.compiled = True
-
-
-def _inner_models(model: keras.Layer) -> Iterator[keras.Model]:
-    for layer in sublayers(model):
-        if isinstance(layer, keras.Model):
-            yield layer
-            yield from _inner_models(layer)
-
-
 def _finish(
     old: keras.Model, new: keras.Model, kind: type[WeightSubstitution], done: str
 ) -> keras.Model:
     if not find_wrappers(new, kind):
         weights = [
             f"{p.layer}/{p.weight}: {p.reason or 'filtered out'}"
-            for layer in _leaves(old)
-            for p in participation(_plain(layer), kind.purpose)
+            for layer in leaves(old)
+            for p in participation(plain_layer(layer), kind.purpose)
         ]
         raise ValueError(
             f"Nothing in '{old.name}' can be {done}: {'; '.join(weights) or 'it has no weights'}."

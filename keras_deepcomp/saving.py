@@ -15,8 +15,9 @@ from keras_deepcomp import container
 from keras_deepcomp.architecture import from_text, to_text
 from keras_deepcomp.architecture.building import initialize
 from keras_deepcomp.container import FormatError
-from keras_deepcomp.conversion import finalize, strip
+from keras_deepcomp.conversion import strip
 from keras_deepcomp.naming import variable_names
+from keras_deepcomp.rebuilding import finalize
 
 ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's architecture."""

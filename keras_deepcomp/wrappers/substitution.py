@@ -173,9 +173,9 @@ class WeightSubstitution(keras.layers.Wrapper):
     ) -> Self:
         """The wrapper that `get_config` came from, with its inner layer."""
         config = dict(config)
-        layer = keras.saving.deserialize_keras_object(
-            config.pop("layer"), custom_objects=custom_objects
-        )
+        layer = config.pop("layer")
+        if not isinstance(layer, keras.Layer):
+            layer = keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
         return cls(layer, **config)
 
 
