@@ -278,7 +278,7 @@ def _replace_attributes(
         graph: The functional model that will call the layers, if it is not the owner's own code.
 
     Raises:
-        ValueError: The owner's code calls a layer that is in no attribute where it could be replaced.
+        ValueError: The owner's code calls a layer that is in no attribute to replace it in.
     """
     tracker, found = owner._tracker, set()
     locked, tracker.locked = tracker.locked, False

@@ -146,7 +146,7 @@ def configuration(text: str) -> Any:
 
 
 def _subclasses(model: keras.Model) -> set[str]:
-    """The names of the classes of models, in a model, that do not know by themselves their input."""
+    """The names of the classes of those models in a model that do not know their own input."""
     return {
         type(layer).__name__
         for layer in model._flatten_layers()
