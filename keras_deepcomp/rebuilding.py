@@ -10,6 +10,7 @@ new one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,10 @@ from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_b
 
 Wrap = Callable[[keras.Layer], WeightSubstitution]
 """Puts a wrapper around a plain, built layer."""
+
+
+SEED_STATE = "seed_generator_state"
+"""What Keras calls the variable of a generator of random numbers."""
 
 
 def leaves(model: keras.Layer) -> Iterator[keras.Layer]:
@@ -126,8 +131,13 @@ class _Rebuilding:
         return new
 
     def graph_model(self, old: keras.Model) -> keras.Model:
+        # Keras would give the inputs new names. It finds those of Sequential models out itself.
+        named = not isinstance(old, keras.Sequential)
+        inputs = keras.tree.map_structure(_fresh_input, old.input) if named else None
         with not_compiled(old):
-            new = keras.models.clone_model(old, clone_function=self.new, recursive=False)
+            new = keras.models.clone_model(
+                old, input_tensors=inputs, clone_function=self.new, recursive=False
+            )
         if type(new) is type(old):
             return new
         kind = type(old)
@@ -142,7 +152,8 @@ class _Rebuilding:
         counterparts = zip(sublayers(new), sublayers(graph), strict=True)
         _replace_attributes(new, {id(there): layer for there, layer in counterparts}, graph)
         modules = {**vars(new).get("_modules", {}), **vars(graph).get("_modules", {})}
-        vars(new).update({k: v for k, v in vars(graph).items() if not callable(v)})
+        # But not the methods that Keras keeps among them, which are bound to the other model.
+        vars(new).update({k: v for k, v in vars(graph).items() if not inspect.isroutine(v)})
         if modules:  # where torch keeps the layers among the attributes
             vars(new)["_modules"] = modules
         return mark_converted(new, origin)
@@ -188,6 +199,8 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
         target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
+        if target.name == SEED_STATE:
+            target._path = source.path  # Keras numbers them throughout the process
     finalize(new)
 
 
@@ -218,6 +231,12 @@ def _built_copy(layer: keras.Layer) -> keras.Layer:
         _build_alike(clone, plain)
     copy_values(layer, clone)
     return clone
+
+
+def _fresh_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The symbolic tensor of a new input layer like the one that a tensor comes from."""
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
 
 
 def _fresh(value: Any) -> Any:
