@@ -32,10 +32,6 @@ Wrap = Callable[[keras.Layer], WeightSubstitution]
 """Puts a wrapper around a plain, built layer."""
 
 
-SEED_STATE = "seed_generator_state"
-"""What Keras calls the variable of a generator of random numbers."""
-
-
 def leaves(model: keras.Layer) -> Iterator[keras.Layer]:
     """The layers that are wrapped one by one: all but the models around them, each once."""
     seen: set[int] = set()
@@ -170,7 +166,7 @@ class _Rebuilding:
         _replace_attributes(new, replacements)
         for source, copy in zip(own_variables(old), own_variables(new), strict=True):
             copy.assign(keras.ops.convert_to_numpy(source))
-            copy._path = source.path  # made in __init__, under no name of a model around
+            copy._path = source.path
         new.built = True
         new._build_shapes_dict = old._build_shapes_dict
         return mark_converted(new, origin)
@@ -199,8 +195,7 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         old = old.layer
     for source, target in zip(old.variables, new.variables, strict=True):
         target.assign(effective.get(id(source), keras.ops.convert_to_numpy(source)))
-        if target.name == SEED_STATE:
-            target._path = source.path  # Keras numbers them throughout the process
+        target._path = source.path  # it depends on who built the layer, and on counters
     finalize(new)
 
 
@@ -317,7 +312,7 @@ def _replace_attributes(
         elif isinstance(value, dict):
             for key, each in value.items():
                 value[key] = replaced(each)
-        elif type(value) is tuple:
+        elif isinstance(value, tuple) and not hasattr(value, "_fields"):  # TensorFlow wraps them
             return tuple(replaced(each) for each in value)
         return value
 

@@ -299,7 +299,12 @@ def layer_kind(name, group, make, shape, head=True):
 
 
 layer_kind("Dense", DENSE, lambda: layers.Dense(16, kernel_regularizer="l2"), (12,))
-layer_kind("EinsumDense", DENSE, lambda: layers.EinsumDense("abc,cd->abd", (None, 16), "d"), (3, 8))
+layer_kind(
+    "EinsumDense",
+    DENSE,
+    lambda: layers.EinsumDense("abc,cd->abd", (None, 16), bias_axes="d"),
+    (3, 8),
+)
 layer_kind("A layer with weights of its own", DENSE, lambda: own.LowRank(16), (12,))
 layer_kind("A layer of layers", DENSE, lambda: own.Block(12), (12,))
 layer_kind("TimeDistributed", DENSE, lambda: layers.TimeDistributed(layers.Dense(16)), (3, 8))
@@ -385,11 +390,11 @@ def _():
 @kind("MultiHeadAttention with a mask and scores", ATTENTION)
 def _():
     x = keras.Input((5, 8))
-    mask = ops.cast(ops.ones_like(x[:, :, :5]), "bool")
+    mask = keras.Input((5, 5), dtype="bool")
     attended, scores = layers.MultiHeadAttention(2, 4)(
         x, x, attention_mask=mask, return_attention_scores=True
     )
-    return keras.Model(x, [attended, scores]), floats(5, 8)
+    return keras.Model([x, mask], [attended, scores]), [floats(5, 8), integers(2, 5, 5) > 0]
 
 
 @kind("GroupQueryAttention", ATTENTION)

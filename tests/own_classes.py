@@ -28,7 +28,7 @@ class CalledTwice(Plain):
         self.again = self.first
 
     def call(self, x, training=None):
-        return self.last(self.again(self.first(x)))
+        return self.last(self.norm(self.again(self.first(x)), training=training))
 
 
 @registered

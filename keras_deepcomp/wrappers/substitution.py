@@ -135,6 +135,21 @@ class WeightSubstitution(keras.layers.Wrapper):
         """The tensor that stands in for one weight."""
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapper lacks is the inner layer's, such as its `units`.
+
+        A weight that is substituted reads as its effective value, so that code which ties weights
+        by reading another layer's (`self.embedding.embeddings`) computes with the same values.
+        """
+        layer = None if name.startswith("_") else self.__dict__.get("layer")
+        if layer is None:  # also while the wrapper is being made
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
+        value = getattr(layer, name)
+        for weight, variable in self._substituted.items():
+            if value is variable:
+                return self.effective_value(weight)
+        return value
+
     @property
     def weight_variables(self) -> dict[str, Any]:
         """The inner layer's variables that are substituted, by their path within the layer."""
