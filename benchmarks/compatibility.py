@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -188,21 +189,28 @@ def main():
         "rows": [{"name": kind.name, "group": kind.group} for kind in KINDS.values()],
         "backends": {b: old.get(b, {"versions": None, "cells": {}}) for b in BACKENDS},
     }
-    for backend in arguments.backends:
+    lock = threading.Lock()
+
+    def run_backend(backend):
         python = getattr(arguments, f"{backend}_python")
         found = {"versions": versions(python, backend), "cells": {}}
         found["mode"] = "eagerly" if arguments.eager else "compiled"
         if arguments.rows:
             found["cells"] = dict(old.get(backend, {}).get("cells", {}))
-        result["backends"][backend] = found
+        with lock:
+            result["backends"][backend] = found
+            write(result)
         if found["versions"] is None:
-            write(result)
-            continue
+            return
         for name, cells in reports(python, backend, arguments.rows or KINDS, arguments.eager):
-            found["cells"][name] = cells
-            write(result)
+            with lock:
+                found["cells"][name] = cells
+                write(result)
             bad = {stage: cell for stage, cell in cells.items() if cell != "yes"}
             print(f"{backend}: {name}: {bad or 'yes'}", flush=True)
+
+    with ThreadPoolExecutor(len(arguments.backends)) as pool:
+        list(pool.map(run_backend, arguments.backends))
 
 
 if __name__ == "__main__":
