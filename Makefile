@@ -12,7 +12,7 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 	tests/test_interruptions.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -69,6 +69,9 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
+	$(BIN)/python benchmarks/compatibility.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def from_own_config(kind: type[keras.Layer], config: dict[str, Any]) -> Any:
     try:
         # The class is the user's own and in this process: what is in it runs already.
         with SafeModeScope(False):
-            return kind.from_config(config)
+            return kind.from_config(deepcopy(config))  # which some change while they read it
     except Exception as error:  # whatever the class's own code raises
         raise _cannot_be_made(kind, config.get("name", "?"), error) from error
 

@@ -10,6 +10,7 @@ new one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -128,8 +129,13 @@ class _Rebuilding:
         return new
 
     def graph_model(self, old: keras.Model) -> keras.Model:
+        # Keras would give the inputs new names. It finds those of Sequential models out itself.
+        named = not isinstance(old, keras.Sequential)
+        inputs = keras.tree.map_structure(_fresh_input, old.input) if named else None
         with not_compiled(old):
-            new = keras.models.clone_model(old, clone_function=self.new, recursive=False)
+            new = keras.models.clone_model(
+                old, input_tensors=inputs, clone_function=self.new, recursive=False
+            )
         if type(new) is type(old):
             return new
         kind = type(old)
@@ -144,7 +150,8 @@ class _Rebuilding:
         counterparts = zip(sublayers(new), sublayers(graph), strict=True)
         _replace_attributes(new, {id(there): layer for there, layer in counterparts}, graph)
         modules = {**vars(new).get("_modules", {}), **vars(graph).get("_modules", {})}
-        vars(new).update({k: v for k, v in vars(graph).items() if not callable(v)})
+        # But not the methods that Keras keeps among them, which are bound to the other model.
+        vars(new).update({k: v for k, v in vars(graph).items() if not inspect.isroutine(v)})
         if modules:  # where torch keeps the layers among the attributes
             vars(new)["_modules"] = modules
         return mark_converted(new, origin)
@@ -162,7 +169,7 @@ class _Rebuilding:
         for source, copy in zip(own_variables(old), own_variables(new), strict=True):
             lay_out_as(copy, source)
             copy.assign(to_numpy(source))
-            copy._path = source.path  # made in __init__, under no name of a model around
+            copy._path = source.path
         new.built = True
         new._build_shapes_dict = old._build_shapes_dict
         return mark_converted(new, origin)
@@ -193,6 +200,7 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
     for source, target in zip(old.variables, targets, strict=True):
         lay_out_as(target, source)
         target.assign(effective.get(id(source), to_numpy(source)))
+        target._path = source.path  # it depends on who built the layer, and on counters
     for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
         if getattr(given, "lora_enabled", False):
             made.lora_alpha = given.lora_alpha  # Keras' own build goes back to the default
@@ -226,6 +234,12 @@ def _built_copy(layer: keras.Layer) -> keras.Layer:
         _build_alike(clone, plain)
     copy_values(layer, clone)
     return clone
+
+
+def _fresh_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The symbolic tensor of a new input layer like the one that a tensor comes from."""
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
 
 
 def _fresh(value: Any) -> Any:
@@ -306,7 +320,7 @@ def _replace_attributes(
         elif isinstance(value, dict):
             for key, each in value.items():
                 value[key] = replaced(each)
-        elif type(value) is tuple:
+        elif isinstance(value, tuple) and not hasattr(value, "_fields"):  # TensorFlow wraps them
             return tuple(replaced(each) for each in value)
         return value
 

@@ -14,6 +14,7 @@ generators, the states of a stateful RNN) is collected in the scope and written 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any, Self
@@ -146,6 +147,24 @@ class WeightSubstitution(keras.layers.Wrapper):
     def effective_value(self, name: str) -> Any:
         """The tensor that stands in for one weight."""
         raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapper lacks is the inner layer's, such as its `units`.
+
+        A weight that is substituted reads as its effective value, so that code which ties weights
+        by reading another layer's (`self.embedding.embeddings`) computes with the same values.
+        """
+        inherited = getattr(super(), "__getattr__", None)
+        if inherited is not None:  # where torch finds the layers
+            with contextlib.suppress(AttributeError):
+                return inherited(name)
+        if name == "layer" or name.startswith("_"):  # also while the wrapper is being made
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
+        value = getattr(self.layer, name)
+        for weight, variable in vars(self).get("_substituted", {}).items():
+            if value is variable:
+                return self.effective_value(weight)
+        return value
 
     @property
     def weight_variables(self) -> dict[str, Any]:
