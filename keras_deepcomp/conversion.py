@@ -76,9 +76,9 @@ def prune_low_magnitude(
         if not _takes_part(layer, "prune") or not chosen(layer):
             return None
         _check_finite(layer)
-        return PruneLowMagnitude(_built_copy(layer), schedule, scope=scope)
+        return PruneLowMagnitude(built_copy(layer), schedule, scope=scope)
 
-    return _finish(model, _rebuild(model, convert), PruneLowMagnitude, "pruned")
+    return _finish(model, rebuild(model, convert), PruneLowMagnitude, "pruned")
 
 
 def cluster_weights(
@@ -130,9 +130,9 @@ def cluster_weights(
         count = count_for(plain)
         if count is None:
             return None
-        return ClusterWeights(_built_copy(layer), count, cluster_centroids_init, seed)
+        return ClusterWeights(built_copy(layer), count, cluster_centroids_init, seed)
 
-    return _finish(model, _rebuild(model, convert), ClusterWeights, "shared")
+    return _finish(model, rebuild(model, convert), ClusterWeights, "shared")
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -148,7 +148,7 @@ def strip(model: keras.Model) -> keras.Model:
     _check_model(model)
     if not find_wrappers(model):
         return model
-    return _rebuild(model, lambda layer: None)
+    return rebuild(model, lambda layer: None)
 
 
 def _clusters_per_layer(
@@ -243,7 +243,7 @@ def _unbuilt_copy(layer: keras.Layer) -> keras.Layer:
         ) from error
 
 
-def _built_copy(layer: keras.Layer) -> keras.Layer:
+def built_copy(layer: keras.Layer) -> keras.Layer:
     """A plain layer with the same configuration and the values that the old one computes with.
 
     It is built as the old one was, by a call with the same arguments: layers with several inputs,
@@ -286,7 +286,7 @@ def finalize(layer: keras.Layer) -> None:
             each.finalize_state()
 
 
-def _rebuild(
+def rebuild(
     model: keras.Model, convert: Callable[[keras.Layer], keras.Layer | None]
 ) -> keras.Model:
     """Makes the model anew with `convert(layer)` for each layer, or a plain copy where it is None.
