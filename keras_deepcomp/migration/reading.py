@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_deepcomp.migration.graph import rename_layers
 from keras_deepcomp.migration.state import LayerState, ModelState, Pruned, Shared
 from keras_deepcomp.schedules import as_schedule
 
@@ -59,9 +60,9 @@ def read_model(model: Any, from_file: bool = False) -> ModelState:
             "or fit it first."
         )
     layers: dict[str, LayerState] = {}
-    config = {"module": "keras", "class_name": _class_name(model)}
-    config["config"] = _read_layers(model, _config_of(model), "", layers, from_file)
-    return ModelState(config, layers)
+    kind = _class_name(model)
+    config = _read_layers(model, _config_of(model), "", layers, from_file)
+    return ModelState({"module": "keras", "class_name": kind, "config": config}, layers)
 
 
 def _class_name(model: Any) -> str:
@@ -117,22 +118,11 @@ def _read_layers(
     for entry in entries:
         if "inbound_nodes" in entry:
             entry["name"] = entry["config"]["name"]
-            entry["inbound_nodes"] = _rename(entry["inbound_nodes"], renamed)
+            entry["inbound_nodes"] = rename_layers(entry["inbound_nodes"], renamed)
     for ends in ("input_layers", "output_layers"):
         if ends in config:
-            config[ends] = _rename(config[ends], renamed)
+            config[ends] = rename_layers(config[ends], renamed)
     return config
-
-
-def _rename(nodes: Any, renamed: dict[str, str]) -> Any:
-    """Replaces the layer names in references such as ["dense", 0, 0]."""
-    if isinstance(nodes, dict):
-        return {key: _rename(value, renamed) for key, value in nodes.items()}
-    if not isinstance(nodes, list):
-        return nodes
-    if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
-        return [renamed.get(nodes[0], nodes[0]), *_rename(nodes[1:], renamed)]
-    return [_rename(node, renamed) for node in nodes]
 
 
 def _wrapper_module(layer: Any) -> str:
@@ -207,9 +197,9 @@ def _read_pruned(wrapper: Any) -> LayerState:
 
 def _pattern(wrapper: Any) -> str:
     if wrapper.sparsity_m_by_n:
-        return "sparsity_m_by_n={}".format(tuple(wrapper.sparsity_m_by_n))
+        return f"sparsity_m_by_n={tuple(wrapper.sparsity_m_by_n)}"
     if tuple(wrapper.block_size) != (1, 1):
-        return "block_size={}".format(tuple(wrapper.block_size))
+        return f"block_size={tuple(wrapper.block_size)}"
     return ""
 
 

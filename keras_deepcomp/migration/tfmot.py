@@ -85,7 +85,7 @@ def _read_elsewhere(path: str) -> ModelState:
             raise ValueError(error.read_text(encoding="utf-8"))
         if done.returncode:
             raise ValueError(
-                f"The process that reads '{path}' failed. See what it says, and check that tf-keras "
-                f"and tensorflow-model-optimization are installed here:\n{done.stderr[-2000:]}"
+                f"The process that reads '{path}' failed. Check that tf-keras and "
+                f"tensorflow-model-optimization are installed here. It says:\n{done.stderr[-2000:]}"
             )
         return read(result)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from keras_deepcomp.migration.graph import translate_calls
+
 _ANY = object()
 
 # Argument -> the value at which it says nothing, so that it can be left out.
@@ -29,26 +31,21 @@ _GONE: dict[str, Any] = {
 _STILL_THERE = {"Dropout": {"noise_shape"}, "AlphaDropout": {"noise_shape"}}
 
 # The same for arguments that only some classes have lost.
+_NO_GROUPS = {"groups": 1}
+_TWO_KERNELS = {  # each has arguments of its own
+    **_NO_GROUPS,
+    "kernel_initializer": _ANY,
+    "kernel_regularizer": _ANY,
+    "kernel_constraint": _ANY,
+}
 _GONE_FROM: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        (
-            "Conv1DTranspose",
-            "Conv2DTranspose",
-            "Conv3DTranspose",
-            "DepthwiseConv1D",
-            "DepthwiseConv2D",
-        ),
-        {"groups": 1},
-    ),
-    **dict.fromkeys(
-        ("SeparableConv1D", "SeparableConv2D"),
-        {
-            "groups": 1,
-            "kernel_initializer": _ANY,  # it has two kernels, with arguments of their own
-            "kernel_regularizer": _ANY,
-            "kernel_constraint": _ANY,
-        },
-    ),
+    "Conv1DTranspose": _NO_GROUPS,
+    "Conv2DTranspose": _NO_GROUPS,
+    "Conv3DTranspose": _NO_GROUPS,
+    "DepthwiseConv1D": _NO_GROUPS,
+    "DepthwiseConv2D": _NO_GROUPS,
+    "SeparableConv1D": _TWO_KERNELS,
+    "SeparableConv2D": _TWO_KERNELS,
     "Discretization": {"trainable": _ANY},
 }
 
@@ -91,8 +88,8 @@ def _translate_object(entry: dict[str, Any], knows: Callable[[str], bool]) -> No
     if kind in _OPERATIONS:
         raise ValueError(
             f"'{name}' is an operation of TensorFlow in the graph of the model "
-            f"({config.get('function', kind)}), which Keras 3 cannot read. Use a layer for it, such "
-            "as Add, Multiply, Rescaling or Reshape, in the tf-keras model."
+            f"({config.get('function', kind)}), which Keras 3 cannot read. Use a layer for it, "
+            "such as Add, Multiply, Rescaling or Reshape, in the tf-keras model."
         )
     module = str(entry.get("module") or "")
     if module.split(".")[0] not in ("keras", "tf_keras", "builtins"):
@@ -102,13 +99,9 @@ def _translate_object(entry: dict[str, Any], knows: Callable[[str], bool]) -> No
         config["batch_shape"] = config["batch_input_shape"]
     if kind == "BatchNormalization" and isinstance(config["axis"], list):
         (config["axis"],) = config["axis"]
-    if kind in ("Sequential", "Functional"):
-        for ends in ("input_layers", "output_layers"):
-            if len(config.get(ends, [])) == 1 and isinstance(config[ends], list):
-                (config[ends],) = config[ends]
-        if kind == "Functional":
-            entry["module"] = "keras.src.models.functional"
-        return
+    if kind == "Functional":
+        entry["module"] = "keras.src.models.functional"
+        translate_calls(config)
     if kind == "Lambda":
         raise ValueError(
             f"'{name}' is a Lambda layer: Python code for Keras 2. Make it a layer of its own with "
@@ -124,8 +117,8 @@ def _find_custom(entry: dict[str, Any], knows: Callable[[str], bool]) -> None:
     found = next((name for name in names if knows(name)), None)
     if found is None:
         raise ValueError(
-            f"Unknown class {entry['class_name']!r} (of {entry.get('module') or 'no module'}). Write "
-            "it for Keras 3, with its weights in the same order, and pass it as "
+            f"Unknown class {entry['class_name']!r} (of {entry.get('module') or 'no module'}). "
+            "Write it for Keras 3, with its weights in the same order, and pass it as "
             f"custom_objects={{{entry['class_name']!r}: the class}}."
         )
     # Without the old module, so that Keras does not import the Keras 2 class from there.
