@@ -87,8 +87,7 @@ def recurrent():
     words = tf_keras.Input((6,), dtype="int32", name="words")
     hidden = layers.Embedding(20, 8, name="embed")(words)
     hidden = layers.LSTM(8, return_sequences=True, name="lstm")(hidden)
-    hidden = layers.GRU(8, return_sequences=True, name="gru")(hidden)
-    return tf_keras.Model(words, layers.SimpleRNN(4, name="simple")(hidden), name="recurrent")
+    return tf_keras.Model(words, layers.GRU(4, name="gru")(hidden), name="recurrent")
 
 
 def bidirectional():
@@ -156,8 +155,19 @@ def pruned(model, schedule=SCHEDULE, **arguments):
     )
 
 
-def shared(model, count=5, **arguments):
-    return trained(clustering.cluster_weights(model, count, LINEAR, **arguments))
+def untrained(model):
+    """With values that no initializer gives: biases and statistics that are not 0 or 1."""
+    rng = np.random.default_rng(0)
+    model.set_weights([v + rng.uniform(0.1, 0.3, v.shape) for v in model.get_weights()])
+    return model
+
+
+def clustered(model, count=5, **arguments):
+    return clustering.cluster_weights(model, count, LINEAR, **arguments)
+
+
+def shared(model, **arguments):
+    return trained(clustered(model, **arguments))
 
 
 def partly():
@@ -177,9 +187,8 @@ def partly():
 
 
 MODELS = {
-    "plain": lambda: trained(convolutional()),
-    "plain-nested": lambda: trained(nested()),
-    "plain-mixed-precision": lambda: trained(mixed_precision()),
+    "plain": lambda: untrained(convolutional()),
+    "plain-mixed-precision": lambda: untrained(mixed_precision()),
     "pruned": lambda: pruned(convolutional()),
     "pruned-nested": lambda: pruned(nested()),
     "pruned-recurrent": lambda: pruned(recurrent()),
@@ -188,19 +197,19 @@ MODELS = {
     "pruned-constant": lambda: pruned(
         convolutional(), pruning.ConstantSparsity(0.75, begin_step=1, frequency=1)
     ),
-    "pruned-stripped": lambda: pruning.strip_pruning(pruned(nested())),
+    "pruned-stripped": lambda: pruning.strip_pruning(pruning.prune_low_magnitude(nested())),
     "shared": lambda: shared(convolutional()),
     "shared-nested": lambda: shared(nested()),
-    "shared-recurrent": lambda: shared(recurrent()),
-    "shared-bidirectional": lambda: shared(bidirectional()),
-    "shared-attention": lambda: shared(attention()),
-    "shared-custom": lambda: shared(custom()),
+    "shared-recurrent": lambda: clustered(untrained(recurrent())),
+    "shared-bidirectional": lambda: clustered(untrained(bidirectional())),
+    "shared-attention": lambda: clustered(untrained(attention())),
+    "shared-custom": lambda: clustered(untrained(custom())),
     "shared-zeros": lambda: shared(with_zeros(convolutional()), preserve_sparsity=True),
-    "shared-channels": lambda: shared(convolutional(), cluster_per_channel=True),
+    "shared-channels": lambda: clustered(untrained(convolutional()), cluster_per_channel=True),
     "shared-channels-zeros": lambda: shared(
         with_zeros(convolutional()), preserve_sparsity=True, cluster_per_channel=True
     ),
-    "shared-stripped": lambda: clustering.strip_clustering(shared(convolutional())),
+    "shared-stripped": lambda: clustering.strip_clustering(clustered(convolutional())),
     "partly": partly,
 }
 STRIPPED = {
