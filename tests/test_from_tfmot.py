@@ -2,7 +2,7 @@
 
 Where the graph has only dense layers, recurrent ones and embeddings, the predictions are those of
 tfmot to the bit. Convolutions and attention are other operations in Keras 3, or are fused in
-another way: there they are within 1e-6.
+another way: there they are within 1e-6, or within 1e-6 of the largest where that is above 1.
 """
 
 import os
@@ -115,7 +115,7 @@ def test_predictions_are_the_same_to_the_bit(folder, name):
 def test_predictions_are_the_same_within_a_millionth(folder, name):
     made = Made(folder, name)
     for theirs, ours in zip(made.y, made.predictions(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+        assert np.abs(ours - theirs).max() <= 1e-6 * max(1, np.abs(theirs).max())
 
 
 @pytest.mark.parametrize(
