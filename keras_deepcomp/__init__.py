@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
+    from keras_deepcomp.migration.tfmot import from_tfmot
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.wrappers.clustering import ClusterWeights
@@ -34,6 +35,7 @@ _HOME = {
     "prune_low_magnitude": "conversion",
     "strip": "conversion",
     "PruningDriver": "driver",
+    "from_tfmot": "migration.tfmot",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -51,6 +53,7 @@ __all__ = [
     "UpdatePruningStep",
     "cluster_weights",
     "container",
+    "from_tfmot",
     "load_model",
     "load_weights",
     "models",

@@ -18,6 +18,9 @@ from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_fin
 FEWEST_CLUSTERS = 2
 MOST_CLUSTERS = 65_535
 
+Codebooks = dict[str, tuple[np.ndarray, np.ndarray]]
+"""A weight's path within its layer -> its centroids and assignments."""
+
 
 @keras.saving.register_keras_serializable("keras_deepcomp")
 class ClusterWeights(WeightSubstitution):
@@ -81,12 +84,15 @@ class ClusterWeights(WeightSubstitution):
         self.gradient_aggregation = _as_aggregation(gradient_aggregation)
         self.preserve_sparsity = bool(preserve_sparsity)
         self._restored = False
+        self._given: Codebooks = {}
         self._state: dict[str, dict[str, Any]] = {}
 
     def add_state(self, name: str, variable: Any) -> None:
         """Finds the centroids of one weight and adds them and the assignments as variables."""
         axes = self._axes(variable)
-        if self._restored:  # sizes are known, values come with the file
+        if name in self._given:
+            codebook, assignments = self._given.pop(name)
+        elif self._restored:  # sizes are known, values come with the file
             channels = [math.prod(variable.shape[axis] for axis in axes)] if axes else []
             codebook = np.zeros([*channels, self._next_count()])
             assignments = np.zeros(variable.shape, np.uint8)
@@ -119,6 +125,37 @@ class ClusterWeights(WeightSubstitution):
     def _axes(self, variable: Any) -> tuple[int, ...]:
         """The axes whose places have a codebook each."""
         return output_axes(self.layer, variable) if self.cluster_per_channel else ()
+
+    @classmethod
+    def from_codebooks(
+        cls,
+        layer: keras.Layer,
+        codebooks: Codebooks,
+        cluster_centroids_init: str = "linear",
+        **kwargs: Any,
+    ) -> ClusterWeights:
+        """Wraps a layer with codebooks that are known, and looks for none.
+
+        Args:
+            layer: The layer whose weights are shared; its values are those from before sharing.
+            codebooks: The weight's path within the layer -> its centroids (1-D) and its assignments
+                (integers of the weight's shape; 0 for zero, i + 1 for centroid i). These weights
+                and no others take part.
+            cluster_centroids_init: How the centroids were found.
+            **kwargs: For `keras.layers.Layer`.
+
+        Returns:
+            The wrapper, to be built.
+        """
+        known = cls(
+            layer,
+            [len(centroids) for centroids, _ in codebooks.values()],
+            cluster_centroids_init,
+            weight_names=list(codebooks),
+            **kwargs,
+        )
+        known._given = dict(codebooks)
+        return known
 
     def _next_count(self) -> int:
         if isinstance(self.number_of_clusters, list):

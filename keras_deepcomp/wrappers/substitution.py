@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -91,15 +91,19 @@ class WeightSubstitution(keras.layers.Wrapper):
 
     Args:
         layer: The layer to wrap, built or not.
+        weight_names: The weights that take part, by their path within the layer such as "kernel".
+            None takes those that `keras_deepcomp.selection` finds.
         **kwargs: For `keras.layers.Wrapper`; `dtype` defaults to the inner layer's policy.
 
     Raises:
-        ValueError: The layer is wrapped already.
+        ValueError: The layer is wrapped already; from `build`: it has no weight of such a name.
     """
 
     purpose: Purpose
 
-    def __init__(self, layer: keras.Layer, **kwargs: Any) -> None:
+    def __init__(
+        self, layer: keras.Layer, weight_names: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
         if isinstance(layer, WeightSubstitution):
             raise ValueError(
                 f"'{layer.name}' is a {type(layer).__name__} already, and {type(self).__name__} "
@@ -112,6 +116,7 @@ class WeightSubstitution(keras.layers.Wrapper):
         # Arguments go by the inner layer's names: attention has several, and none is "inputs".
         self._call_signature = inspect.signature(layer.call)
         self.supports_masking = layer.supports_masking
+        self.weight_names = None if weight_names is None else list(weight_names)
         self._substituted: dict[str, Any] = {}
 
     def build(self, input_shape: Any = None) -> None:
@@ -128,8 +133,8 @@ class WeightSubstitution(keras.layers.Wrapper):
 
     def taking_part(self) -> dict[str, Any]:
         """The weights of the built inner layer that are to be substituted, by their path in it."""
-        chosen = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
         names = variable_names(self.layer)
+        chosen = self._chosen(set(names.values()))
         return {
             names[id(variable)]: variable
             for variable in self.layer.variables
@@ -139,6 +144,16 @@ class WeightSubstitution(keras.layers.Wrapper):
     def takes_part(self, variable: Any) -> bool:
         """Whether one weight that can be compressed is, with what this wrapper was asked for."""
         return True
+
+    def _chosen(self, there: set[str]) -> set[str]:
+        if self.weight_names is None:
+            return {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
+        if absent := set(self.weight_names) - there:
+            raise ValueError(
+                f"weight_names: layer '{self.layer.name}' has no {sorted(absent)}. Its weights are "
+                f"{sorted(there)}."
+            )
+        return set(self.weight_names)
 
     def add_state(self, name: str, variable: Any) -> None:
         """Makes the wrapper's own variables for one weight of the inner layer."""
@@ -194,6 +209,11 @@ class WeightSubstitution(keras.layers.Wrapper):
     def compute_mask(self, *args: Any, **kwargs: Any) -> Any:
         """That of the inner layer."""
         return self.layer.compute_mask(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as plain data."""
+        chosen = {} if self.weight_names is None else {"weight_names": self.weight_names}
+        return {**super().get_config(), **chosen}
 
     @classmethod
     def from_config(

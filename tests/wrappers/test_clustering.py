@@ -272,3 +272,19 @@ def test_aggregations():
     assert wrapper.gradient_aggregation == "mean"
     with pytest.raises(ValueError, match='"sum", as in the paper, or "mean"; got \'max\''):
         kdc.cluster_weights(dense_model(), 4, gradient_aggregation="max")
+
+
+def test_codebooks_that_are_known_are_taken_as_they_are():
+    layer = keras.layers.Dense(3)
+    layer.build((None, 4))
+    original = array(layer.kernel)
+    centroids = np.array([0.5, -2.0, 0.0], np.float32)
+    assignments = np.arange(12).reshape(4, 3) % 4
+    wrapper = kdc.ClusterWeights.from_codebooks(layer, {"kernel": (centroids, assignments)})
+    wrapper.build((None, 4))
+    np.testing.assert_array_equal(wrapper.centroids("kernel"), centroids)
+    np.testing.assert_array_equal(wrapper.assignments("kernel"), assignments)
+    expected = np.array([0, 0.5, -2, 0], np.float32)[assignments]
+    np.testing.assert_array_equal(wrapper.effective_weights()["kernel"], expected)
+    np.testing.assert_array_equal(array(layer.kernel), original)
+    assert wrapper.get_config()["number_of_clusters"] == [3]
