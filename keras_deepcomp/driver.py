@@ -142,6 +142,8 @@ class PruningDriver:
         a second `fit` of the same model, it does not run again.
         """
         run = self._model.train_function
+        if run is None:  # the callback is driven by hand, and so is the training
+            return
         self._model.train_function = _WatchedTraining(getattr(run, "unwatched", run), self)
 
     def before_batch_of_fit(self) -> None:
