@@ -158,7 +158,13 @@ def pruned(model, schedule=SCHEDULE, **arguments):
 def untrained(model):
     """With values that no initializer gives: biases and statistics that are not 0 or 1."""
     rng = np.random.default_rng(0)
-    model.set_weights([v + rng.uniform(0.1, 0.3, v.shape) for v in model.get_weights()])
+
+    def other(value):
+        if value.ndim > 1:
+            return value + rng.normal(0, 0.1, value.shape)
+        return value + rng.uniform(0.1, 0.3, value.shape)  # a variance stays positive
+
+    model.set_weights([other(value) for value in model.get_weights()])
     return model
 
 
