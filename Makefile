@@ -35,7 +35,8 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	$(BIN)/python -m pytest
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest $(CORE)
+	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
