@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_deepcomp import container
 from keras_deepcomp.architecture import from_text, to_text
-from keras_deepcomp.architecture.building import initialize
+from keras_deepcomp.architecture.building import initialize, initialize_states
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import strip
 from keras_deepcomp.devices import on_this_process, to_numpy
@@ -104,6 +104,7 @@ def load_model(
             raise FormatError(f"The architecture and the tensors in the file differ: {misfit}")
         for variable, tensor in zip(model.variables, _decoded(file, progress), strict=True):
             initialize(variable, tensor)
+    initialize_states(model)
     finalize(model)
     return model
 

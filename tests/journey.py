@@ -106,10 +106,11 @@ class Journey:
         kdc.save_model(self.shared, path, effort=effort)
         kdc.save_model(self.plain, self.folder / "plain.kdc", effort=effort)
         assert path.read_bytes() == (self.folder / "plain.kdc").read_bytes()
+        self.stored = path
 
     def load(self):
         """The file gives the plain model, to the bit."""
-        loaded = kdc.load_model(self.folder / "model.kdc")
+        loaded = kdc.load_model(self.stored)
         assert type(loaded) is type(self.model)
         # Names that a subclass does not give its layers come from Keras' counters.
         assert uncounted(layer_names(loaded)) == uncounted(layer_names(self.model))

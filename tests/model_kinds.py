@@ -302,7 +302,7 @@ layer_kind("Dense", DENSE, lambda: layers.Dense(16, kernel_regularizer="l2"), (1
 layer_kind(
     "EinsumDense",
     DENSE,
-    lambda: layers.EinsumDense("abc,cd->abd", (None, 16), bias_axes="d"),
+    lambda: layers.EinsumDense("abc,cd->abd", (3, 16), bias_axes="d"),
     (3, 8),
 )
 layer_kind("A layer with weights of its own", DENSE, lambda: own.LowRank(16), (12,))

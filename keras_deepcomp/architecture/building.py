@@ -69,6 +69,14 @@ def initialize(variable: keras.Variable, value: np.ndarray | None = None) -> Non
     variable._deferred_initialize()
 
 
+def initialize_states(model: keras.Model) -> None:
+    """Gives the states of stateful RNNs their first values: Keras has them in no `variables`."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN) and layer.states is not None:
+            for state in keras.tree.flatten(layer.states):
+                initialize(state)
+
+
 def _as_tensor(value: np.ndarray) -> Any:
     # TensorFlow copies a numpy array twice on its way into a variable, unless it comes by DLPack,
     # and crashes on one that is not aligned.
