@@ -8,8 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # Tests that run once more on JAX and on torch: all that goes through Keras but not through
 # TensorFlow.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_architecture.py tests/test_keras_files.py tests/test_ways_of_training.py \
-	tests/test_interruptions.py
+	tests/test_architecture.py tests/test_keras_files.py tests/test_ways_of_training.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility fuzz fuzz-mutants clean
