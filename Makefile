@@ -5,11 +5,13 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-# Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
-CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py
+# Tests that run once more on JAX and on torch: all that goes through Keras but not through
+# TensorFlow.
+CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
+	tests/test_architecture.py tests/test_keras_files.py tests/test_ways_of_training.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -32,6 +34,8 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	$(BIN)/python -m pytest
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
+	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
@@ -65,6 +69,9 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
+	$(BIN)/python benchmarks/compatibility.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

@@ -12,10 +12,12 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, schedules
+    from keras_deepcomp import container, models, policies, schedules
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
+    from keras_deepcomp.driver import PruningDriver
+    from keras_deepcomp.migration.tfmot import from_tfmot
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.wrappers.clustering import ClusterWeights
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "container": None,
     "models": None,
+    "policies": None,
     "schedules": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
@@ -31,6 +34,8 @@ _HOME = {
     "cluster_weights": "conversion",
     "prune_low_magnitude": "conversion",
     "strip": "conversion",
+    "PruningDriver": "driver",
+    "from_tfmot": "migration.tfmot",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -43,13 +48,16 @@ __all__ = [
     "ClusterWeights",
     "FormatError",
     "PruneLowMagnitude",
+    "PruningDriver",
     "UpdateCentroids",
     "UpdatePruningStep",
     "cluster_weights",
     "container",
+    "from_tfmot",
     "load_model",
     "load_weights",
     "models",
+    "policies",
     "prune_low_magnitude",
     "save_model",
     "schedules",

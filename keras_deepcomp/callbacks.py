@@ -3,79 +3,83 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_deepcomp.masks import keep_above, keep_largest
-from keras_deepcomp.schedules import Plan
+from keras_deepcomp.devices import check_strategy, to_numpy
+from keras_deepcomp.driver import PruningDriver, pruning_wrappers
 from keras_deepcomp.wrappers.clustering import ClusterWeights
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
-
-Member = tuple[PruneLowMagnitude, str]
-
-
-@dataclass
-class Driven:
-    """A wrapper whose schedule is being carried out, and the step of its last update."""
-
-    wrapper: PruneLowMagnitude
-    plan: Plan
-    updated: int
 
 
 class UpdatePruningStep(keras.callbacks.Callback):
     """Carries out the pruning schedules of a model during `fit`.
 
-    Steps are optimizer steps (`optimizer.iterations`). An update that is due at a step happens
-    before the batch that starts at this step, as in tfmot; one that is due when training ends
-    happens then. Nothing is touched in between. Fractions in a schedule refer to the training that
-    is planned when pruning first runs; a training that was interrupted goes on with the plan that
-    it had, whether with `initial_epoch=` or with fewer epochs.
+    Steps are optimizer steps (`optimizer.iterations`): with gradient accumulation one for several
+    batches, and none for a batch that a loss scale optimizer skips. An update that is due at a step
+    happens before the batch that starts at this step, as in tfmot; with `steps_per_execution`,
+    before the next execution; one that is due when training ends happens then. Nothing is touched
+    in between. Fractions in a schedule refer to the training that is planned when pruning first
+    runs; a training that was interrupted goes on with the plan that it had, whether with
+    `initial_epoch=` or with fewer epochs.
 
     Adds to the logs, at the end of each epoch, `sparsity` over all pruned weights and
     `sparsity/<layer>` for each layer.
 
+    Args:
+        optimizer: Whose steps count: None for `model.optimizer`. For models whose `train_step`
+            has optimizers of its own.
+
     Raises:
-        ValueError: From `fit`: the model has no `PruneLowMagnitude` layer, or a schedule in
-            fractions meets a training of unknown length.
+        ValueError: From `fit`: the model has no `PruneLowMagnitude` layer, or no optimizer; or a
+            schedule in fractions meets a training of unknown length.
 
     Example:
         >>> pruned.fit(x, y, callbacks=[keras_deepcomp.UpdatePruningStep()])
     """
 
+    def __init__(self, optimizer: keras.optimizers.Optimizer | None = None) -> None:
+        super().__init__()
+        self._given_optimizer = optimizer
+
     def on_train_begin(self, logs: Any = None) -> None:
-        """Finds the wrappers."""
-        wrappers: list[PruneLowMagnitude] = find_wrappers(self.model, PruneLowMagnitude)
-        if not wrappers:
+        """Finds the wrappers and the optimizer."""
+        model = self.model
+        check_strategy(model)
+        self._wrappers = pruning_wrappers(model, type(self).__name__)
+        self._optimizer = self._given_optimizer or model.optimizer
+        if self._optimizer is None:
             raise ValueError(
-                f"UpdatePruningStep found no PruneLowMagnitude layer in '{self.model.name}'. Fit "
-                "the model that keras_deepcomp.prune_low_magnitude returned, or leave the callback "
-                "out."
+                f"'{model.name}' has no optimizer, whose steps would be counted. Give compile one, "
+                "or pass the one that train_step uses: UpdatePruningStep(optimizer=...)."
             )
-        for wrapper in wrappers:
-            wrapper.driven = True
-        self._warned = False
-        self._wrappers = wrappers
-        self._driven: list[Driven] = []
+        # What loss scaling wraps is what accumulates.
+        inner = getattr(self._optimizer, "inner_optimizer", self._optimizer)
+        self._batches_per_step = getattr(inner, "gradient_accumulation_steps", None) or 1
+        self._driver: PruningDriver | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Lays the schedules over the training, once it is known where it starts."""
         self._epoch_start = self._read_step()
-        for wrapper in self._wrappers:  # another callback may have loaded an older state
-            wrapper.driven = True
-        if not self._driven:
-            self._lay_out(epoch, self._epoch_start)
+        if self._driver is None:  # not at on_train_begin: others may load an older state there
+            first, last = self._planned(epoch, self._epoch_start)
+            self._started_at = self._epoch_start
+            self._driver = PruningDriver(self.model, last, first, self._epoch_start)
+            self._driver.watch_fit()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Updates the masks if that is due."""
-        # The true step may be behind this one (gradient accumulation), but is costly to read under
-        # JAX: ask for it only when something could be due.
-        if self._due(self._epoch_start + batch):
-            self._update(self._read_step())
+        assert self._driver is not None
+        # The true step may be behind this one (gradient accumulation, loss scaling), but is costly
+        # to read under JAX: ask for it only when something could be due.
+        latest_step = self._epoch_start + -(-batch // self._batches_per_step)
+        if self._driver.is_due(latest_step):
+            self._driver.update(self._read_step())
+        else:
+            self._driver.announce()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs the sparsity."""
@@ -85,117 +89,34 @@ class UpdatePruningStep(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Does what is due at the last step; warns if the schedule is not done."""
+        if self._driver is None:  # all epochs were done before
+            return
         step = self._read_step()
-        self._update(step)
-        for driven in self._driven:
-            driven.wrapper.driven = driven.plan.is_done(step)
-        late = [driven for driven in self._driven if not driven.plan.is_done(step)]
-        if late and not self._warned:
+        if step == self._started_at:
             warnings.warn(
-                f"Training stopped at step {step}, and the pruning schedule of "
-                f"'{late[0].wrapper.name}' ends at step {late[0].plan.end}: its sparsity is "
-                f"{late[0].wrapper.sparsity:.1%} so far. Go on with fit and this callback, or give "
-                "an earlier end=.",
+                f"The optimizer '{self._optimizer.name}' took no step in this training, so the "
+                "pruning schedule did not move. If train_step uses another one, pass that: "
+                "UpdatePruningStep(optimizer=...). If it skips batches whose gradients are not "
+                "finite, lower the learning rate or the initial loss scale.",
                 UserWarning,
                 stacklevel=2,
             )
+        self._driver.finish(step)
 
     def _read_step(self) -> int:
         _sync(self.model)
-        return _as_int(self.model.optimizer.iterations)
-
-    def _lay_out(self, epoch: int, step: int) -> None:
-        first, last = self._planned(epoch, step)
-        for wrapper in self._wrappers:
-            begun, horizon_end = (int(x) for x in keras.ops.convert_to_numpy(wrapper.horizon))
-            updated = _as_int(wrapper.pruning_step)
-            plan = wrapper.plan()
-            if plan is None or not max(begun, updated) <= step < horizon_end:
-                plan = wrapper.pruning_schedule.plan(first, last)
-                if last is not None:
-                    wrapper.horizon.assign([first, last])
-                if updated > step:  # a new optimizer counts from 0 again
-                    updated = -1
-            self._driven.append(Driven(wrapper, plan, updated))
-        self._warn_if_unfinished(last)
+        return _as_int(self._optimizer.iterations)
 
     def _planned(self, epoch: int, step: int) -> tuple[int, int | None]:
         """First and last optimizer step of this training; None where it is of unknown length."""
         batches, epochs = self.params.get("steps"), self.params.get("epochs")
         if batches is None or epochs is None:
             return step, None
-        steps = batches // (getattr(self.model.optimizer, "gradient_accumulation_steps", None) or 1)
-        return max(0, step - epoch * steps), step + (epochs - epoch) * steps
 
-    def _warn_if_unfinished(self, last: int | None) -> None:
-        if last is None:
-            return
-        plans = [driven.plan for driven in self._driven]
-        never = [plan.begin for plan in plans if plan.begin > last]
-        late = [plan.end for plan in plans if plan.end is not None and plan.end > last]
-        self._warned = bool(never or late)
-        if never:
-            warnings.warn(
-                f"The pruning schedule begins at step {never[0]}, but this training ends at step "
-                f"{last}: nothing will be pruned. Give an earlier begin= (or a fraction, such as "
-                "begin=0.0), or train longer.",
-                UserWarning,
-                stacklevel=2,
-            )
-        elif late:
-            warnings.warn(
-                f"The pruning schedule ends at step {late[0]}, but this training ends at step "
-                f"{last}: the final sparsity will not be reached. Give an earlier end= (or a "
-                "fraction, such as end=0.7), or train longer.",
-                UserWarning,
-                stacklevel=2,
-            )
+        def steps_in(epochs: int) -> int:  # accumulation goes on over the end of an epoch
+            return batches * epochs // self._batches_per_step
 
-    def _due(self, step: int) -> list[Driven]:
-        # From our own note of the last update: during fit, JAX has the variables elsewhere.
-        return [
-            driven
-            for driven in self._driven
-            if (latest := driven.plan.latest_update(step)) is not None and latest > driven.updated
-        ]
-
-    def _update(self, step: int) -> None:
-        due = self._due(step)
-        shared: dict[float, list[PruneLowMagnitude]] = {}
-        for driven in due:
-            wrapper = driven.wrapper
-            value = wrapper.pruning_schedule.value(step, driven.plan)
-            if wrapper.scope == "global":
-                shared.setdefault(value, []).append(wrapper)
-            elif wrapper.pruning_schedule.target == "quality":
-                _prune_by_deviation(wrapper, value)
-            else:
-                for name in wrapper.weight_variables:
-                    _prune_by_rank([(wrapper, name)], value)
-        for value, wrappers in shared.items():
-            _prune_by_rank([(w, name) for w in wrappers for name in w.weight_variables], value)
-        for driven in due:
-            driven.updated = step
-            driven.wrapper.pruning_step.assign(step)
-
-
-def _prune_by_rank(members: list[Member], sparsity: float) -> None:
-    masks = [wrapper.mask(name) for wrapper, name in members]
-    present = 1.0 - sum(int(m.sum()) for m in masks) / sum(m.size for m in masks)
-    if not members[0][0].pruning_schedule.may_fall:
-        sparsity = max(sparsity, present)
-    values = [wrapper.pruned_value(name) for wrapper, name in members]
-    kept, threshold = keep_largest(values, masks, sparsity)
-    for (wrapper, name), mask in zip(members, kept, strict=True):
-        # Where nothing more went, the threshold is still the one that the others fell under.
-        wrapper.set_mask(name, mask, threshold or wrapper.threshold(name))
-
-
-def _prune_by_deviation(wrapper: PruneLowMagnitude, quality: float) -> None:
-    for name in wrapper.weight_variables:
-        threshold = quality * wrapper.deviation(name)
-        mask = keep_above(wrapper.pruned_value(name), wrapper.mask(name), threshold)
-        wrapper.set_mask(name, mask, threshold)
+        return max(0, step - steps_in(epoch)), step + steps_in(epochs - epoch)
 
 
 def sparsity_logs(wrappers: list[PruneLowMagnitude]) -> dict[str, float]:
@@ -218,7 +139,9 @@ class UpdateCentroids(keras.callbacks.Callback):
     Args:
         reassign: Whether, at the end of each epoch, each weight goes to the present centroid that
             is nearest to its value from before sharing. Adds `reassigned` (a number of weights) to
-            the logs.
+            the logs. A callback that saves the model should come after this one; of what was saved
+            before, a training that goes on at a later epoch (`BackupAndRestore`, `initial_epoch=`)
+            does the missing reassignment first.
 
     Raises:
         ValueError: From `fit`: the model has no `ClusterWeights` layer.
@@ -230,15 +153,20 @@ class UpdateCentroids(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
+        check_strategy(self.model)
         self._wrappers: list[ClusterWeights] = find_wrappers(self.model, ClusterWeights)
         if not self._wrappers:
             raise ValueError(
                 f"UpdateCentroids found no ClusterWeights layer in '{self.model.name}'. Fit the "
                 "model that keras_deepcomp.cluster_weights returned, or leave the callback out."
             )
+        self._is_first_epoch = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers where the centroids are."""
+        if self.reassign and self._is_first_epoch and epoch > 0:
+            self._reassign()  # nothing changes if the state was saved after it
+        self._is_first_epoch = False
         self._before = self._all_centroids()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -247,15 +175,16 @@ class UpdateCentroids(keras.callbacks.Callback):
         shift = float(np.mean(np.abs(self._all_centroids() - self._before)))
         logs["centroid_shift"] = shift
         if self.reassign:
-            logs["reassigned"] = float(
-                sum(w.reassign(name) for w in self._wrappers for name in w.weight_variables)
-            )
+            logs["reassigned"] = float(self._reassign())
+
+    def _reassign(self) -> int:
+        return sum(w.reassign(name) for w in self._wrappers for name in w.weight_variables)
 
     def _all_centroids(self) -> np.ndarray:
         _sync(self.model)
         return np.concatenate(
             [
-                w.centroids(name).astype(np.float64)
+                w.centroids(name).astype(np.float64).ravel()
                 for w in self._wrappers
                 for name in w.weight_variables
             ]
@@ -263,7 +192,7 @@ class UpdateCentroids(keras.callbacks.Callback):
 
 
 def _as_int(variable: Any) -> int:
-    return int(keras.ops.convert_to_numpy(variable))
+    return int(to_numpy(variable))
 
 
 def _sync(model: keras.Model) -> None:

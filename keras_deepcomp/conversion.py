@@ -13,6 +13,8 @@ from typing import Any
 import keras
 
 from keras_deepcomp import participation as participations
+from keras_deepcomp.devices import NO_SHARING, check_strategy, guard_fit, to_numpy
+from keras_deepcomp.policies import as_policy
 from keras_deepcomp.rebuilding import Wrap, leaves, plain_layer, rebuild
 from keras_deepcomp.schedules import Schedule, as_schedule
 from keras_deepcomp.selection import Filters, layer_filter, participation, per_layer
@@ -32,6 +34,10 @@ def prune_low_magnitude(
     pruning_schedule: Any,
     scope: str = "layer",
     filters: Filters = None,
+    block_size: tuple[int, int] = (1, 1),
+    block_pooling_type: str = "AVG",
+    sparsity_m_by_n: tuple[int, int] | None = None,
+    pruning_policy: Any = None,
     verbose: bool = True,
 ) -> keras.Model:
     """Makes a model whose layers prune their small weights while it trains (paper section 2).
@@ -48,6 +54,15 @@ def prune_low_magnitude(
             by one threshold, so that layers end up as sparse as they can bear.
         filters: Which layers: None (all), a regular expression, a list of layer names or regular
             expressions, or a callable on the layer. What cannot be pruned is left as it is.
+        block_size: (height, width): prunes blocks of so many input by so many output channels as
+            one, in a convolution at each place of its window.
+        block_pooling_type: "AVG" ranks blocks by the mean magnitude in them, "MAX" by the largest.
+        sparsity_m_by_n: (m, n): at least m zeros in each n consecutive input channels, such as
+            (2, 4). The pattern fills up while the schedule rises, and is complete when the
+            sparsity reaches m / n, which it has to; beyond that, what is smallest of the rest goes.
+        pruning_policy: Which layers are worth it, and whether the model is as a whole: one of
+            `keras_deepcomp.policies`, an object with tfmot's `allow_pruning(layer)` and, if it
+            has, `ensure_model_supports_pruning(model)`, or a callable from layer to bool.
         verbose: Whether to print which weights take part, and why the others do not.
             `keras_deepcomp.summary` of the result has it too.
 
@@ -56,11 +71,14 @@ def prune_low_magnitude(
 
     Raises:
         ValueError: The model is not built, is wrapped already, has NaN or infinite weights, or
-            nothing in it can be pruned; a filter matches nothing; a sparsity is out of range.
-        TypeError: Not a Keras model, or not a schedule.
+            nothing in it can be pruned; a filter matches nothing; a sparsity is out of range; a
+            pattern makes no sense, or the schedule does not reach it; the policy has no use for
+            the model.
+        TypeError: Not a Keras model, not a schedule, or not a policy.
     """
     if not isinstance(pruning_schedule, dict):
         pruning_schedule = as_schedule(pruning_schedule)
+    policy = as_policy(pruning_policy)
     _check_convertible(model)
     if find_wrappers(model, ClusterWeights):
         raise ValueError(
@@ -73,6 +91,7 @@ def prune_low_magnitude(
             "This model is wrapped for pruning already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    policy.ensure_model_supports_pruning(model)
     candidates = _compressible(model, "prune")
     chosen = layer_filter(filters, candidates)
     schedule_for = _schedules(pruning_schedule, candidates)
@@ -81,8 +100,16 @@ def prune_low_magnitude(
         schedule = schedule_for(layer)
         if not _takes_part(layer, "prune") or not chosen(layer) or schedule is None:
             return None
+        if not policy.allow_pruning(layer):
+            return None
         _check_finite(layer)
-        return lambda plain: PruneLowMagnitude(plain, schedule, scope=scope)
+
+        def wrap(inner: keras.Layer) -> PruneLowMagnitude:
+            return PruneLowMagnitude(
+                inner, schedule, scope, block_size, block_pooling_type, sparsity_m_by_n
+            )
+
+        return wrap if wrap(layer).taking_part() else None
 
     return _finish(model, rebuild(model, wrapping), PruneLowMagnitude, "pruned", verbose)
 
@@ -90,15 +117,19 @@ def prune_low_magnitude(
 def cluster_weights(
     model: keras.Model,
     number_of_clusters: Clusters,
-    cluster_centroids_init: str = "linear",
+    cluster_centroids_init: Any = "linear",
     filters: Filters = None,
     seed: int = 0,
+    cluster_per_channel: bool = False,
+    gradient_aggregation: Any = "sum",
+    preserve_sparsity: bool = True,
     verbose: bool = True,
 ) -> keras.Model:
     """Makes a model whose weights share few values, which go on training (paper section 3).
 
     The codebooks are found here, by k-means over the weights of each layer that are not zero.
-    Zeros, such as those of stage 1, stay zeros and are not counted as a cluster. `compile` and
+    Zeros, such as those of stage 1, stay zeros and are not counted as a cluster, unless
+    `preserve_sparsity` is False. `compile` and
     `fit` the result to train the centroids.
 
     Args:
@@ -107,9 +138,15 @@ def cluster_weights(
             layer name or regular expression to int, where layers that are not named are left alone;
             or a callable on the layer that gives an int, or None to leave it alone.
         cluster_centroids_init: "linear", "density", "random" or "kmeans++", see
-            `keras_deepcomp.centroids.kmeans`.
+            `keras_deepcomp.centroids.kmeans`; or one of tfmot's `CentroidInitialization`.
         filters: Which layers, as in `prune_low_magnitude`.
         seed: For the random initializations.
+        cluster_per_channel: Whether each output channel gets a codebook of its own. The error is
+            smaller, and the file larger.
+        gradient_aggregation: "sum": a centroid moves by the sum of its members' gradients, as in
+            the paper. "mean": by their mean. tfmot's `GradientAggregation` will do too.
+        preserve_sparsity: Whether zeros stay zeros beside the codebook. If not, they are values
+            like others: what was pruned may become a centroid that is not zero.
         verbose: Whether to print which weights take part, and why the others do not.
 
     Returns:
@@ -127,6 +164,7 @@ def cluster_weights(
             "This model shares its weights already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    check_strategy(model, NO_SHARING)
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
     count_for = per_layer(
@@ -140,7 +178,15 @@ def cluster_weights(
         count = count_for(plain)
         if count is None:
             return None
-        return lambda inner: ClusterWeights(inner, count, cluster_centroids_init, seed)
+        return lambda inner: ClusterWeights(
+            inner,
+            count,
+            cluster_centroids_init,
+            seed,
+            cluster_per_channel=cluster_per_channel,
+            gradient_aggregation=gradient_aggregation,
+            preserve_sparsity=preserve_sparsity,
+        )
 
     return _finish(model, rebuild(model, wrapping), ClusterWeights, "shared", verbose)
 
@@ -187,7 +233,7 @@ def _check_finite(layer: keras.Layer) -> None:
     for variable in layer.weights:
         if keras.backend.is_float_dtype(variable.dtype):
             require_finite(
-                keras.ops.convert_to_numpy(variable),
+                to_numpy(variable),
                 f"'{variable.path}'",
                 "Prune a model whose training went well, or reload a good checkpoint.",
             )
@@ -205,6 +251,7 @@ def _finish(
         raise ValueError(
             f"Nothing in '{old.name}' can be {done}: {'; '.join(weights) or 'it has no weights'}."
         )
+    guard_fit(new)
     if verbose:
         rows = participations.of_model(new, kind.purpose)
         print(participations.in_words(rows, f"'{new.name}', to be {done}"))

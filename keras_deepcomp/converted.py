@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import keras
 from keras.src.saving.serialization_lib import SafeModeScope
 
 from keras_deepcomp.naming import models_in
+from keras_deepcomp.quantized import complete_policies
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, find_wrappers
 
 
@@ -53,7 +55,8 @@ def own_config(layer: keras.Layer) -> dict[str, Any]:
         ValueError: It fails; says what to do.
     """
     try:
-        config = layer.get_config()
+        with complete_policies(layer):
+            config = layer.get_config()
     except Exception as error:  # whatever the class's own code raises
         raise _cannot_be_made(type(layer), layer.name, error) from error
     if lost := _arguments_not_kept(layer):
@@ -90,7 +93,7 @@ def from_own_config(kind: type[keras.Layer], config: dict[str, Any]) -> Any:
     try:
         # The class is the user's own and in this process: what is in it runs already.
         with SafeModeScope(False):
-            return kind.from_config(config)
+            return kind.from_config(deepcopy(config))  # which some change while they read it
     except Exception as error:  # whatever the class's own code raises
         raise _cannot_be_made(kind, config.get("name", "?"), error) from error
 

@@ -53,6 +53,34 @@ def variable_names(layer: keras.Layer) -> dict[int, str]:
     return names
 
 
+def owners(layer: keras.Layer) -> dict[int, keras.Layer]:
+    """`id(variable)` -> the innermost layer that has it, for all variables of a layer or model."""
+    found = {id(variable): layer for variable in layer.variables}
+    for sublayer in sublayers(layer):
+        found.update(owners(sublayer))
+    return found
+
+
+def aligned(layer: keras.Layer, names: list[str]) -> list[keras.Variable]:
+    """The variables of a layer or model in the order of some names.
+
+    A quantized layer that is made anew may have them in another order than the one in which
+    Keras swapped them.
+
+    Args:
+        layer: A built layer or model.
+        names: Those of a layer made alike, by `variable_names`.
+
+    Returns:
+        Its variables; in their own order if the names are others.
+    """
+    own = variable_names(layer)
+    by_name = {own[id(variable)]: variable for variable in layer.variables}
+    if by_name.keys() != set(names):
+        return list(layer.variables)
+    return [by_name[name] for name in names]
+
+
 def _collect(layer: keras.Layer, prefix: str, places: dict[int, str]) -> None:
     for variable in own_variables(layer):
         places.setdefault(id(variable), prefix + variable.name)

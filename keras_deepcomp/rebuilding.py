@@ -10,6 +10,7 @@ new one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +25,8 @@ from keras_deepcomp.converted import (
     origin_of,
     own_config,
 )
-from keras_deepcomp.naming import own_variables, sublayers
+from keras_deepcomp.devices import devices_of, lay_out_as, to_numpy
+from keras_deepcomp.naming import aligned, own_variables, sublayers, variable_names
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_built
 
 Wrap = Callable[[keras.Layer], WeightSubstitution]
@@ -90,10 +92,11 @@ class _Rebuilding:
         self.copies: list[tuple[keras.Layer, keras.Layer]] = []
 
     def run(self, old: keras.Model) -> keras.Model:
-        new = self.model(old)
-        # Not before: a Sequential model may be built only when the model around it calls it.
-        for source, copy in self.copies:
-            copy_values(source, copy)
+        with devices_of(old):
+            new = self.model(old)
+            # Not before: a Sequential model may be built only when the model around it calls it.
+            for source, copy in self.copies:
+                copy_values(source, copy)
         return new
 
     def new(self, old: Any) -> Any:
@@ -120,16 +123,19 @@ class _Rebuilding:
         return new
 
     def graph_model(self, old: keras.Model) -> keras.Model:
+        # Keras would give the inputs new names. It finds those of Sequential models out itself.
+        named = not isinstance(old, keras.Sequential)
+        inputs = keras.tree.map_structure(_fresh_input, old.input) if named else None
         with not_compiled(old):
-            new = keras.models.clone_model(old, clone_function=self.new, recursive=False)
+            new = keras.models.clone_model(
+                old, input_tensors=inputs, clone_function=self.new, recursive=False
+            )
         if type(new) is type(old):
             return new
         kind = type(old)
         if kind.__init__ in (keras.Model.__init__, keras.Sequential.__init__):
             new.__class__ = kind  # it adds methods, such as a train_step, but no state
             return new
-        if isinstance(old, keras.Sequential):
-            return new  # plain: its layers are all that is known of it from outside
         return self.with_own_init(origin_of(old), new)
 
     def with_own_init(self, origin: Origin, graph: keras.Model) -> keras.Model:
@@ -138,7 +144,8 @@ class _Rebuilding:
         counterparts = zip(sublayers(new), sublayers(graph), strict=True)
         _replace_attributes(new, {id(there): layer for there, layer in counterparts}, graph)
         modules = {**vars(new).get("_modules", {}), **vars(graph).get("_modules", {})}
-        vars(new).update({k: v for k, v in vars(graph).items() if not callable(v)})
+        # But not the methods that Keras keeps among them, which are bound to the other model.
+        vars(new).update({k: v for k, v in vars(graph).items() if not inspect.isroutine(v)})
         if modules:  # where torch keeps the layers among the attributes
             vars(new)["_modules"] = modules
         return mark_converted(new, origin)
@@ -154,8 +161,9 @@ class _Rebuilding:
                 replacements[id(there)] = self.for_attribute(there, source)
         _replace_attributes(new, replacements)
         for source, copy in zip(own_variables(old), own_variables(new), strict=True):
-            copy.assign(keras.ops.convert_to_numpy(source))
-            copy._path = source.path  # made in __init__, under no name of a model around
+            lay_out_as(copy, source)
+            copy.assign(to_numpy(source))
+            copy._path = source.path
         new.built = True
         new._build_shapes_dict = old._build_shapes_dict
         return mark_converted(new, origin)
@@ -182,9 +190,15 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         values = old.effective_weights()
         effective = {id(v): values[name] for name, v in old.weight_variables.items()}
         old = old.layer
-    for source, target in zip(old.variables, new.variables, strict=True):
+    targets = aligned(new, list(variable_names(old).values()))
+    for source, target in zip(old.variables, targets, strict=True):
+        lay_out_as(target, source)
         value = effective.get(id(source))
-        target.assign(keras.ops.convert_to_numpy(source) if value is None else value)
+        target.assign(to_numpy(source) if value is None else value)
+        target._path = source.path  # it depends on who built the layer, and on counters
+    for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+        if getattr(given, "lora_enabled", False):
+            made.lora_alpha = given.lora_alpha  # Keras' own build goes back to the default
     finalize(new)
 
 
@@ -215,6 +229,12 @@ def _built_copy(layer: keras.Layer) -> keras.Layer:
         _build_alike(clone, plain)
     copy_values(layer, clone)
     return clone
+
+
+def _fresh_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The symbolic tensor of a new input layer like the one that a tensor comes from."""
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
 
 
 def _fresh(value: Any) -> Any:
@@ -295,7 +315,7 @@ def _replace_attributes(
         elif isinstance(value, dict):
             for key, each in value.items():
                 value[key] = replaced(each)
-        elif type(value) is tuple:
+        elif isinstance(value, tuple) and not hasattr(value, "_fields"):  # TensorFlow wraps them
             return tuple(replaced(each) for each in value)
         return value
 

@@ -121,7 +121,8 @@ class Schedule:
             raise ValueError(
                 f"begin={self.begin}, end={self.end}: a float is a fraction of the planned "
                 "training, but the data set does not tell how many batches it has. Pass "
-                "steps_per_epoch= to fit, or give begin= and end= as optimizer steps (ints)."
+                "steps_per_epoch= to fit (or last_step= to PruningDriver), or give begin= and "
+                "end= as optimizer steps (ints)."
             )
         begin = self._to_step(self.begin, first, last)
         end = None if self.end is None else max(self._to_step(self.end, first, last), begin)
@@ -142,6 +143,11 @@ class Schedule:
     def value(self, step: int, plan: Plan) -> float:
         """The sparsity or quality asked for at an optimizer step of a plan."""
         raise NotImplementedError
+
+    @property
+    def final(self) -> float | None:
+        """The value that it ends at; None if nobody knows before."""
+        return None
 
     def __call__(self, step: int, planned_steps: int | None = None) -> float:
         """The value at a step, for looking at a schedule without a model.
@@ -211,6 +217,11 @@ class Polynomial(Schedule):
         left = (1.0 - plan.progress(step)) ** self.power
         return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * left
 
+    @property
+    def final(self) -> float:
+        """The sparsity that it ends at."""
+        return self.final_sparsity
+
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data."""
         return {
@@ -246,6 +257,11 @@ class Constant(Schedule):
 
     def value(self, step: int, plan: Plan) -> float:
         """The sparsity at an optimizer step of a plan."""
+        return self.sparsity
+
+    @property
+    def final(self) -> float:
+        """The sparsity that it has throughout."""
         return self.sparsity
 
     def get_config(self) -> dict[str, Any]:

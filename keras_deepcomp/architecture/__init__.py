@@ -20,6 +20,7 @@ from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_s
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.quantized import check_modes, complete_policies
 from keras_deepcomp.rebuilding import is_graph
 
 SPELLING = 1
@@ -43,9 +44,11 @@ def to_text(model: keras.Model) -> str:
         ValueError: Keras cannot serialize the model, or it could not be loaded again.
     """
     _check_adapted(model)
+    check_modes(model)
     try:
-        config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
-        config = slim(config, built_by=_subclasses(model))
+        with complete_policies(model):
+            serialized = keras.saving.serialize_keras_object(model)
+        config = slim(json.loads(json.dumps(serialized)), built_by=_subclasses(model))
         text = json.dumps(
             [SPELLING, shorten(config)], sort_keys=True, separators=(",", ":"), allow_nan=False
         )
