@@ -5,12 +5,14 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-# Tests that run once more on JAX: all that goes through Keras but not through TensorFlow.
+# Tests that run once more on JAX and on torch: all that goes through Keras but not through
+# TensorFlow.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_ways_of_training.py tests/test_interruptions.py tests/test_training_page.py
+	tests/test_architecture.py tests/test_keras_files.py tests/test_ways_of_training.py \
+	tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-kills bench-overhead fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -33,6 +35,8 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	$(BIN)/python -m pytest
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
+	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
@@ -72,6 +76,9 @@ bench-kills: setup ## A training killed twenty times ends with the same bits, in
 
 bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
+
+bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
+	$(BIN)/python benchmarks/compatibility.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

@@ -12,11 +12,12 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, schedules
+    from keras_deepcomp import container, models, policies, schedules
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
+    from keras_deepcomp.migration.tfmot import from_tfmot
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.wrappers.clustering import ClusterWeights
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "container": None,
     "models": None,
+    "policies": None,
     "schedules": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
@@ -33,6 +35,7 @@ _HOME = {
     "prune_low_magnitude": "conversion",
     "strip": "conversion",
     "PruningDriver": "driver",
+    "from_tfmot": "migration.tfmot",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -50,9 +53,11 @@ __all__ = [
     "UpdatePruningStep",
     "cluster_weights",
     "container",
+    "from_tfmot",
     "load_model",
     "load_weights",
     "models",
+    "policies",
     "prune_low_magnitude",
     "save_model",
     "schedules",

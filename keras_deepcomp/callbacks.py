@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import check_strategy, to_numpy
 from keras_deepcomp.driver import PruningDriver, pruning_wrappers
 from keras_deepcomp.wrappers.clustering import ClusterWeights
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
@@ -47,6 +48,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers and the optimizer."""
         model = self.model
+        check_strategy(model)
         self._wrappers = pruning_wrappers(model, type(self).__name__)
         self._optimizer = self._given_optimizer or model.optimizer
         if self._optimizer is None:
@@ -151,6 +153,7 @@ class UpdateCentroids(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
+        check_strategy(self.model)
         self._wrappers: list[ClusterWeights] = find_wrappers(self.model, ClusterWeights)
         if not self._wrappers:
             raise ValueError(
@@ -181,7 +184,7 @@ class UpdateCentroids(keras.callbacks.Callback):
         _sync(self.model)
         return np.concatenate(
             [
-                w.centroids(name).astype(np.float64)
+                w.centroids(name).astype(np.float64).ravel()
                 for w in self._wrappers
                 for name in w.weight_variables
             ]
@@ -189,7 +192,7 @@ class UpdateCentroids(keras.callbacks.Callback):
 
 
 def _as_int(variable: Any) -> int:
-    return int(keras.ops.convert_to_numpy(variable))
+    return int(to_numpy(variable))
 
 
 def _sync(model: keras.Model) -> None:

@@ -39,11 +39,7 @@ def kmeans(
     Raises:
         ValueError: An unknown `init`, no values, or values that are not finite.
     """
-    if init not in INITIALIZATIONS:
-        raise ValueError(
-            f"Unknown cluster_centroids_init {init!r}; expected one of "
-            f"{', '.join(map(repr, INITIALIZATIONS))}."
-        )
+    init = as_initialization(init)
     ordered = np.sort(np.asarray(values, np.float64), axis=None)
     if not ordered.size:
         raise ValueError("Cannot cluster an empty set of values.")
@@ -144,3 +140,24 @@ INITIALIZATIONS: dict[str, Initialization] = {
     "random": _random,
     "kmeans++": _kmeans_plus_plus,
 }
+
+_NAMES_IN_TFMOT = {"density_based": "density", "kmeans_plus_plus": "kmeans++"}
+
+
+def as_initialization(init: Any) -> str:
+    """The name of an initialization, from a name in any case or tfmot's `CentroidInitialization`.
+
+    tfmot's RANDOM draws between the least and the largest value; "random", as in the paper, draws
+    from the values.
+
+    Raises:
+        ValueError: There is no such initialization.
+    """
+    name = str(getattr(init, "value", init)).lower().removeprefix("centroidinitialization.")
+    name = _NAMES_IN_TFMOT.get(name, name)
+    if name not in INITIALIZATIONS:
+        raise ValueError(
+            f"Unknown cluster_centroids_init {init!r}; expected one of "
+            f"{', '.join(map(repr, INITIALIZATIONS))}, or a name of tfmot's."
+        )
+    return name

@@ -267,11 +267,11 @@ def run(
     task = _from_teacher(digits, baseline, recipe)
 
     schedule = kdc.schedules.Polynomial(recipe.final_sparsity, end=recipe.pruning_end)
-    pruned = kdc.prune_low_magnitude(baseline, schedule, scope="global")
+    pruned = kdc.prune_low_magnitude(baseline, schedule, scope="global", verbose=False)
     _train(pruned, task, recipe.prune, recipe, seed, write, kdc.UpdatePruningStep())
     done("prune", pruned)
 
-    shared = kdc.cluster_weights(pruned, recipe.clusters)
+    shared = kdc.cluster_weights(pruned, recipe.clusters, verbose=False)
     _train(shared, task, recipe.share, recipe, seed, write, kdc.UpdateCentroids())
     done("share", shared)
 

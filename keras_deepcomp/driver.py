@@ -13,8 +13,9 @@ from typing import Any
 
 import keras
 
-from keras_deepcomp.masks import keep_above, keep_largest
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.schedules import Plan
+from keras_deepcomp.structures import Structure
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
 
@@ -94,18 +95,18 @@ class PruningDriver:
         """
         self._announced = True
         due = self._due(step)
-        together: dict[float, list[PruneLowMagnitude]] = {}
+        together: dict[tuple[float, Structure], list[PruneLowMagnitude]] = {}
         for driven in due:
             wrapper = driven.wrapper
             value = wrapper.pruning_schedule.value(step, driven.plan)
             if wrapper.scope == "global":
-                together.setdefault(value, []).append(wrapper)
+                together.setdefault((value, wrapper.structure), []).append(wrapper)
             elif wrapper.pruning_schedule.target == "quality":
                 _prune_by_deviation(wrapper, value)
             else:
                 for name in wrapper.weight_variables:
                     _prune_by_rank([(wrapper, name)], value)
-        for value, wrappers in together.items():
+        for (value, _), wrappers in together.items():
             _prune_by_rank([(w, name) for w in wrappers for name in w.weight_variables], value)
         for driven in due:
             driven.updated = step
@@ -141,6 +142,8 @@ class PruningDriver:
         a second `fit` of the same model, it does not run again.
         """
         run = self._model.train_function
+        if run is None:  # the callback is driven by hand, and so is the training
+            return
         self._model.train_function = _WatchedTraining(getattr(run, "unwatched", run), self)
 
     def before_batch_of_fit(self) -> None:
@@ -217,8 +220,8 @@ def pruning_wrappers(model: keras.Model, asked_by: str) -> list[PruneLowMagnitud
 
 def _lay_out(wrapper: PruneLowMagnitude, first: int, last: int | None, step: int) -> Driven:
     """Lays a schedule over a training, or finds it laid out and begun."""
-    begun, horizon_end = (int(x) for x in keras.ops.convert_to_numpy(wrapper.horizon))
-    updated = int(keras.ops.convert_to_numpy(wrapper.pruning_step))
+    begun, horizon_end = (int(x) for x in to_numpy(wrapper.horizon))
+    updated = int(to_numpy(wrapper.pruning_step))
     plan = wrapper.plan()
     if plan is None or not max(begun, updated) <= step < horizon_end:
         plan = wrapper.pruning_schedule.plan(first, last)
@@ -231,19 +234,22 @@ def _lay_out(wrapper: PruneLowMagnitude, first: int, last: int | None, step: int
 
 
 def _prune_by_rank(members: list[Member], sparsity: float) -> None:
-    masks = [wrapper.mask(name) for wrapper, name in members]
-    present = 1.0 - sum(int(m.sum()) for m in masks) / sum(m.size for m in masks)
+    structure = members[0][0].structure
+    masks = [wrapper.arranged(name, wrapper.mask(name)) for wrapper, name in members]
     if not members[0][0].pruning_schedule.may_fall:
-        sparsity = max(sparsity, present)
-    values = [wrapper.pruned_value(name) for wrapper, name in members]
-    kept, threshold = keep_largest(values, masks, sparsity)
+        sparsity = max(sparsity, structure.present(masks))
+    values = [wrapper.arranged(name, wrapper.pruned_value(name)) for wrapper, name in members]
+    kept, threshold = structure.keep_largest(values, masks, sparsity)
     for (wrapper, name), mask in zip(members, kept, strict=True):
         # Where nothing more went, the threshold is still the one that the others fell under.
-        wrapper.set_mask(name, mask, threshold or wrapper.threshold(name))
+        wrapper.set_mask(name, wrapper.restored(name, mask), threshold or wrapper.threshold(name))
 
 
 def _prune_by_deviation(wrapper: PruneLowMagnitude, quality: float) -> None:
     for name in wrapper.weight_variables:
         threshold = quality * wrapper.deviation(name)
-        mask = keep_above(wrapper.pruned_value(name), wrapper.mask(name), threshold)
-        wrapper.set_mask(name, mask, threshold)
+        value, mask = wrapper.pruned_value(name), wrapper.mask(name)
+        kept = wrapper.structure.keep_above(
+            wrapper.arranged(name, value), wrapper.arranged(name, mask), threshold
+        )
+        wrapper.set_mask(name, wrapper.restored(name, kept), threshold)

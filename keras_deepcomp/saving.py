@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -13,10 +14,13 @@ import numpy as np
 
 from keras_deepcomp import container
 from keras_deepcomp.architecture import from_text, to_text
-from keras_deepcomp.architecture.building import initialize
+from keras_deepcomp.architecture.building import initialize, initialize_states
 from keras_deepcomp.container import FormatError
-from keras_deepcomp.conversion import finalize, strip
-from keras_deepcomp.naming import variable_names
+from keras_deepcomp.conversion import strip
+from keras_deepcomp.devices import on_this_process, to_numpy
+from keras_deepcomp.naming import aligned, variable_names
+from keras_deepcomp.quantized import is_quantized
+from keras_deepcomp.rebuilding import finalize
 
 ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's architecture."""
@@ -34,6 +38,10 @@ def save_model(
 
     What is stored is `strip(model)`: every variable bit for bit, and the architecture. The file
     replaces an older one only when it is complete.
+
+    In a training over several processes, one of them may save alone if each has all of the weights
+    (`keras.distribution.DataParallel`). Where the weights are spread over the processes
+    (`ModelParallel`), all of them have to call this.
 
     Args:
         model: A pruned, shared or plain model; compiled or not (how it was compiled is not kept).
@@ -96,6 +104,7 @@ def load_model(
             raise FormatError(f"The architecture and the tensors in the file differ: {misfit}")
         for variable, tensor in zip(model.variables, _decoded(file, progress), strict=True):
             initialize(variable, tensor)
+    initialize_states(model)
     finalize(model)
     return model
 
@@ -125,13 +134,14 @@ def load_weights(
     with container.open_file(path, max_bytes) as file:
         file.check_memory()
         file.check()
-        if misfit := _misfit(model.variables, file):
+        variables = aligned(model, list(file)) if is_quantized(model) else model.variables
+        if misfit := _misfit(variables, file):
             raise ValueError(
                 f"The weights in '{os.fspath(path)}' do not fit '{model.name}': {misfit} What is "
                 "saved is the stripped model: load into a model without wrappers, as it was built "
                 "for saving."
             )
-        for variable, tensor in zip(model.variables, _decoded(file, None), strict=True):
+        for variable, tensor in zip(variables, _decoded(file, None), strict=True):
             variable.assign(tensor)
     finalize(model)
 
@@ -141,14 +151,34 @@ def contents_of(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What the file of a model holds: tensors and metadata of the stripped model.
 
-    The tensors are all its variables, in its own order, named by where they stand in it. Loading
-    goes by the order; names are for people.
+    The tensors are all its variables, in the order that the model has when it is made anew, named
+    by where they stand in it. Loading goes by the order; names are for people.
     """
-    plain = strip(model)
+    with on_this_process():
+        plain = strip(model)
     _check_built(plain, "save")
-    names = variable_names(plain)
-    tensors = {names[id(variable)]: _array(variable) for variable in plain.variables}
-    return tensors, {ARCHITECTURE: to_text(plain)} if architecture else {}
+    names, variables = variable_names(plain), list(plain.variables)
+    metadata = {ARCHITECTURE: to_text(plain)} if architecture else {}
+    if architecture and is_quantized(plain):
+        variables = _as_made_anew(plain, metadata[ARCHITECTURE])
+    return {names[id(variable)]: _array(variable) for variable in variables}, metadata
+
+
+def _as_made_anew(model: keras.Model, text: str) -> list[keras.Variable]:
+    """The variables of a quantized model in the order in which its architecture has them."""
+    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    elements = sum(math.prod(variable.shape) for variable in model.variables)
+    made = from_text(text, classes, tensors=len(model.variables), elements=elements)
+    variables = aligned(model, list(variable_names(made).values()))
+    for one, other in zip_longest(variables, made.variables):
+        if one is None or other is None or (one.shape, one.dtype) != (other.shape, other.dtype):
+            where = other if one is None else one
+            raise ValueError(
+                f"'{where.path}' is of a quantized layer that is not made anew as it is: the layer "
+                "around it does not pass its dtype on. Quantize without that layer (filters=), or "
+                "save the variables alone with architecture=False."
+            )
+    return variables
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
@@ -158,7 +188,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
         # know all types.
         with contextlib.suppress(AttributeError, BufferError, RuntimeError, TypeError):
             return np.from_dlpack(variable.value.read_value())
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return to_numpy(variable, copy=False)
 
 
 def _decoded(

@@ -144,6 +144,11 @@ class Schedule:
         """The sparsity or quality asked for at an optimizer step of a plan."""
         raise NotImplementedError
 
+    @property
+    def final(self) -> float | None:
+        """The value that it ends at; None if nobody knows before."""
+        return None
+
     def __call__(self, step: int, planned_steps: int | None = None) -> float:
         """The value at a step, for looking at a schedule without a model.
 
@@ -212,6 +217,11 @@ class Polynomial(Schedule):
         left = (1.0 - plan.progress(step)) ** self.power
         return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * left
 
+    @property
+    def final(self) -> float:
+        """The sparsity that it ends at."""
+        return self.final_sparsity
+
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data."""
         return {
@@ -247,6 +257,11 @@ class Constant(Schedule):
 
     def value(self, step: int, plan: Plan) -> float:
         """The sparsity at an optimizer step of a plan."""
+        return self.sparsity
+
+    @property
+    def final(self) -> float:
+        """The sparsity that it has throughout."""
         return self.sparsity
 
     def get_config(self) -> dict[str, Any]:

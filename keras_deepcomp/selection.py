@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_deepcomp.naming import variable_names
+from keras_deepcomp.naming import owners, variable_names
 
 Purpose = Literal["prune", "cluster"]
 Filters = str | Sequence[str] | Callable[[Any], bool] | None
@@ -45,7 +45,8 @@ def participation(layer: keras.Layer, purpose: Purpose) -> list[Participation]:
 
     A layer that has tfmot's method for the purpose (`get_prunable_weights` or
     `get_clusterable_weights`) decides for itself. Otherwise float weights of two or more dimensions
-    and at least 64 elements take part; biases, normalization and state do not.
+    and at least 64 elements take part; biases, normalization, state, and what is quantized or has
+    LoRA already do not.
     """
     names = variable_names(layer)
     method = getattr(layer, _CUSTOM_METHOD[purpose], None)
@@ -55,19 +56,33 @@ def participation(layer: keras.Layer, purpose: Purpose) -> list[Participation]:
             f"{_CUSTOM_METHOD[purpose]}() of layer '{layer.name}' returned variables that are not "
             f"the layer's own. Return some of {sorted(names.values())}."
         )
+    owner = owners(layer)
     trainable = {id(variable) for variable in layer.trainable_variables}
     result = []
     for variable in layer.weights:
         if asked is not None:
             reason = "" if id(variable) in asked else f"not in {_CUSTOM_METHOD[purpose]}()"
         else:
-            reason = _reason_against(layer, variable, id(variable) in trainable)
+            reason = _reason_of_mode(owner[id(variable)], variable) or _reason_against(
+                layer, variable, id(variable) in trainable
+            )
         result.append(
             Participation(
                 layer.name, names[id(variable)], tuple(variable.shape), not reason, reason
             )
         )
     return result
+
+
+def _reason_of_mode(owner: keras.Layer, variable: Any) -> str:
+    """Why a weight is what another technique has made of it, and not a kernel any more."""
+    if len(variable.shape) < 2:
+        return ""
+    if owner.quantization_mode is not None:
+        return f"quantized to {owner.quantization_mode} already: quantize after pruning and sharing"
+    if getattr(owner, "lora_enabled", False):
+        return "LoRA is enabled: prune and share before enable_lora()"
+    return ""
 
 
 def _reason_against(layer: keras.Layer, variable: Any, trainable: bool) -> str:
@@ -117,6 +132,44 @@ def layer_filter(filters: Filters, layers: Iterable[keras.Layer]) -> Callable[[k
     names = [layer.name for layer in layers]
     chosen = {name for pattern in patterns for name in matching(pattern, names, "filters")}
     return lambda layer: layer.name in chosen
+
+
+def per_layer(
+    setting: Any, layers: Iterable[keras.Layer], argument: str, check: Callable[[Any, str], Any]
+) -> Callable[[keras.Layer], Any]:
+    """Turns a setting that may differ from layer to layer into a function of the layer.
+
+    Args:
+        setting: One value for all; a dict from layer name or regular expression to value, where
+            the first that matches counts; or a callable on the layer that gives a value or None.
+        layers: The layers that can take part, to check the expressions against.
+        argument: What the setting is called, for messages.
+        check: Takes a value and what to call it; gives it back, or raises.
+
+    Returns:
+        A function from layer to value; None for a layer that is not to take part.
+
+    Raises:
+        ValueError: An expression matches no layer or is not a valid one; and what `check` raises.
+    """
+    if isinstance(setting, dict):
+        names = [layer.name for layer in layers]
+        values: dict[str, Any] = {}
+        for pattern, value in setting.items():
+            checked = check(value, f"{argument}[{pattern!r}]")
+            for name in matching(pattern, names, argument):
+                values.setdefault(name, checked)
+        return lambda layer: values.get(layer.name)
+    if callable(setting):
+
+        def asked(layer: keras.Layer) -> Any:
+            value = setting(layer)
+            what = f"{argument}(layer '{layer.name}')"
+            return None if value is None else check(value, what)
+
+        return asked
+    check(setting, argument)
+    return lambda layer: setting
 
 
 def matching(pattern: str, names: list[str], argument: str) -> list[str]:

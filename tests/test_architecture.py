@@ -215,6 +215,8 @@ def test_what_the_spelling_looks_like():
      "DenseNet121", "NASNetMobile", "InceptionV3", "Xception", "VGG16"],
 )  # fmt: skip
 def test_families_of_models(name):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not make it on torch")
     with keras.StatelessScope(initialize_variables=False):
         model = getattr(keras.applications, name)(weights=None)
     keras.src.backend.common.global_state.set_global_attribute("uninitialized_variables", [])

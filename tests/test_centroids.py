@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support import run_python
 
-from keras_deepcomp.centroids import INITIALIZATIONS, assign, kmeans
+from keras_deepcomp.centroids import INITIALIZATIONS, as_initialization, assign, kmeans
 
 INITS = list(INITIALIZATIONS)
 VALUES = hnp.arrays(
@@ -96,3 +97,24 @@ def test_deterministic_by_seed():
 def test_bad_input(values, arguments, says):
     with pytest.raises(ValueError, match=says):
         kmeans(np.array(values), 2, **arguments)
+
+
+def test_initializations_by_the_names_of_tfmot():
+    code = """
+        import tensorflow as tf
+        tf.keras.version()
+        import tensorflow_model_optimization as tfmot
+        from keras_deepcomp.centroids import as_initialization
+        from keras_deepcomp.wrappers.clustering import _as_aggregation
+        kinds = tfmot.clustering.keras.CentroidInitialization
+        print(*(as_initialization(kind) for kind in kinds))
+        from tensorflow_model_optimization.python.core.clustering.keras import cluster_config
+        print(*(_as_aggregation(kind) for kind in cluster_config.GradientAggregation))
+    """
+    lines = run_python(code).splitlines()
+    assert lines[-2:] == ["linear random density kmeans++", "sum mean"]
+    for name in ("LINEAR", "Kmeans_Plus_Plus", "DENSITY_BASED", "CentroidInitialization.RANDOM"):
+        assert as_initialization(name) in ("linear", "kmeans++", "density", "random")
+    for name in ("best", None, 3):
+        with pytest.raises(ValueError, match="expected one of 'linear', 'density', 'random'"):
+            as_initialization(name)

@@ -45,7 +45,7 @@ def test_pack_and_unpack(model_file, capsys):
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_pack_h5_and_wrapped_models(tmp_path, capsys):
     dense_model().save(tmp_path / "a.h5")
-    kdc.cluster_weights(dense_model(), 4).save(tmp_path / "b.keras")
+    kdc.cluster_weights(dense_model(), 4, verbose=False).save(tmp_path / "b.keras")
     for name in ("a.h5", "b.keras"):
         code, out, _ = run(capsys, "pack", tmp_path / name, tmp_path / "x.kdc", "--json")
         assert code == 0

@@ -157,12 +157,6 @@ def test_models_that_cannot_be_converted():
         with pytest.raises(TypeError, match="Expected a Keras 3 model"):
             convert("model.keras")
 
-    class Own(keras.Model):
-        pass
-
-    with pytest.raises(TypeError, match=r"is a subclassed model \(Own\)"):
-        kdc.prune_low_magnitude(Own(), CONSTANT)
-
 
 def test_a_lambda_beside_what_is_compressed():
     model = keras.Sequential(

@@ -10,6 +10,7 @@ off.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -19,6 +20,8 @@ from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_s
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.quantized import check_modes, complete_policies
+from keras_deepcomp.rebuilding import is_graph
 
 SPELLING = 1
 """The version of the spelling and its table, which is the first thing in a text.
@@ -33,15 +36,19 @@ MAX_TEXT = 4 << 20
 def to_text(model: keras.Model) -> str:
     """The architecture of a model, as JSON without white space, the same for the same model.
 
-    Left out is what loading does not need: how the model was compiled, and build configurations,
-    since Sequential models with an input and functional ones build themselves.
+    Left out is what loading does not need: how the model was compiled, and build configurations
+    but those of subclassed models, since Sequential models with an input and functional ones build
+    themselves.
 
     Raises:
         ValueError: Keras cannot serialize the model, or it could not be loaded again.
     """
     _check_adapted(model)
+    check_modes(model)
     try:
-        config = slim(json.loads(json.dumps(keras.saving.serialize_keras_object(model))))
+        with complete_policies(model):
+            serialized = keras.saving.serialize_keras_object(model)
+        config = slim(json.loads(json.dumps(serialized)), built_by=_subclasses(model))
         text = json.dumps(
             [SPELLING, shorten(config)], sort_keys=True, separators=(",", ":"), allow_nan=False
         )
@@ -142,23 +149,38 @@ def configuration(text: str) -> Any:
     return expand(config[1])
 
 
-def slim(config: Any) -> Any:
-    """A configuration without what says how models were compiled and built."""
+def _subclasses(model: keras.Model) -> set[str]:
+    """The names of the classes of those models in a model that do not know their own input."""
+    return {
+        type(layer).__name__
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.Model) and not is_graph(layer)
+    }
+
+
+def slim(config: Any, built_by: Collection[str] = ()) -> Any:
+    """A configuration without what says how models were compiled and built.
+
+    Args:
+        config: What Keras writes, as JSON.
+        built_by: The names of the classes whose build configuration stays.
+    """
     if isinstance(config, dict):
         is_object = "class_name" in config and "config" in config
         return {
-            key: slim(value)
+            key: slim(value, built_by)
             for key, value in config.items()
             if not (
                 is_object
                 and (
-                    key in ("compile_config", "build_config")
+                    key == "compile_config"
+                    or (key == "build_config" and config["class_name"] not in built_by)
                     or (key == "registered_name" and value is None)
                 )
             )
         }
     if isinstance(config, list):
-        return [slim(value) for value in config]
+        return [slim(value, built_by) for value in config]
     return config
 
 

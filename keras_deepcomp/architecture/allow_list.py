@@ -8,6 +8,7 @@ module, carry code (Lambda layers and functions), or name a file to read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -160,6 +161,8 @@ class _Check:
                     "for it. Save the layer with a list."
                 )
             self.value(item, key, depth + 1)
+            if key == "policy_map" and isinstance(item, dict):
+                _check_patterns(item)
 
     def object(self, value: dict[Any, Any]) -> None:
         name, module = value["class_name"], value.get("module")
@@ -216,6 +219,17 @@ class _Check:
         if not isinstance(name, str):
             return False
         return keras.saving.get_registered_object(name, self.custom_objects) is not None
+
+
+def _check_patterns(policy_map: dict[Any, Any]) -> None:
+    """Refuses regular expressions, which Keras matches with paths of layers, for hours if need be.
+
+    Allowed are names of layers, after "(.*/)?" if it does not matter where they stand.
+    """
+    for pattern in policy_map:
+        name = pattern.removeprefix("(.*/)?") if isinstance(pattern, str) else ""
+        if set(re.sub(r"\\.", "", name)) & set("()[]{}*+?|^$"):
+            raise FormatError(f"The architecture has the pattern {pattern!r} for a layer's path.")
 
 
 def _check_graph(layers: Any) -> None:

@@ -69,6 +69,14 @@ def initialize(variable: keras.Variable, value: np.ndarray | None = None) -> Non
     variable._deferred_initialize()
 
 
+def initialize_states(model: keras.Model) -> None:
+    """Gives the states of stateful RNNs their first values: Keras has them in no `variables`."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN) and layer.states is not None:
+            for state in keras.tree.flatten(layer.states):
+                initialize(state)
+
+
 def _as_tensor(value: np.ndarray) -> Any:
     # TensorFlow copies a numpy array twice on its way into a variable, unless it comes by DLPack,
     # and crashes on one that is not aligned.
@@ -111,7 +119,10 @@ class _Budget:
 
 @contextlib.contextmanager
 def _deferring(budget: _Budget) -> Iterator[None]:
-    """Mends the three places where Keras would take memory though variables are deferred."""
+    """Mends the three places where Keras would take memory though variables are deferred.
+
+    And the two where it would forget `lora_alpha`.
+    """
     init = Variable.__init__
     create_states = keras.layers.RNN._create_state_variables
     build_normalization = keras.layers.Normalization.build
@@ -143,11 +154,24 @@ def _deferring(budget: _Budget) -> Iterator[None]:
         budget.spend([input_shape[axis] for axis in axes if -len(input_shape) <= axis])
         build_normalization(self, input_shape)
 
+    def keeping_alpha(enable_lora: Callable[..., None]) -> Callable[..., None]:
+        # The layer has it from its configuration, and its build does not pass it on.
+        def enable(self: Any, rank: int, lora_alpha: Any = None, **kwargs: Any) -> None:
+            enable_lora(self, rank, lora_alpha or self.lora_alpha, **kwargs)
+
+        return enable
+
     with (
         _LOCK,
         patch.object(Variable, "__init__", init_deferred),
         patch.object(keras.layers.RNN, "_create_state_variables", create_states_within_budget),
         patch.object(keras.layers.Normalization, "build", build_normalization_within_budget),
+        patch.object(
+            keras.layers.Dense, "enable_lora", keeping_alpha(keras.layers.Dense.enable_lora)
+        ),
+        patch.object(
+            keras.layers.Embedding, "enable_lora", keeping_alpha(keras.layers.Embedding.enable_lora)
+        ),
     ):
         yield
 

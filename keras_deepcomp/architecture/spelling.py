@@ -166,6 +166,12 @@ def _wrong(what: str) -> FormatError:
     return FormatError(f"The architecture in the file is spelled wrongly: {what}.")
 
 
+def _without_calls(layer: Any) -> Any:
+    if isinstance(layer, dict):
+        return {key: value for key, value in layer.items() if key != _CALLS}
+    return layer
+
+
 class _Expansion:
     """One expansion, which counts what it makes."""
 
@@ -237,13 +243,13 @@ class _Expansion:
         spelled = arguments.pop("layers", None)
         if not isinstance(spelled, list) or not spelled or isinstance(spelled[0], str):
             raise _wrong("a functional model has a list of layers")
-        layers = [self.expand(layer, [], depth + 1) for layer in spelled]
+        # Calls refer to the graph's layers, which are not known yet.
+        layers = [self.expand(_without_calls(layer), [], depth + 1) for layer in spelled]
         for layer in layers:
             config = layer.get("config") if isinstance(layer, dict) else None
             if not isinstance(config, dict):
                 raise _wrong("a layer of a functional model is no object")
             layer.setdefault("name", config.get("name"))
-            layer.pop(_CALLS, None)
             if not isinstance(layer["name"], str):
                 raise _wrong("a layer of a functional model has no name")
         names = [layer["name"] for layer in layers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from keras_deepcomp.container import FileInfo, TensorInfo
 
 if TYPE_CHECKING:
     import keras
+
+    from keras_deepcomp.selection import Participation
 
 FLOAT32_BITS = 32
 
@@ -62,6 +64,8 @@ class Summary:
         metadata_bytes: Bytes of the architecture and other metadata.
         float32_bytes: Bytes of all elements as float32.
         version: Format version.
+        participation: For a pruned or shared model, which of its weights take part and why the
+            others do not; empty for a file, which does not know.
     """
 
     rows: tuple[Row, ...]
@@ -70,6 +74,7 @@ class Summary:
     metadata_bytes: int
     float32_bytes: int
     version: int
+    participation: tuple[Participation, ...] = ()
 
     @cached_property
     def ratio(self) -> float:
@@ -85,14 +90,23 @@ class Summary:
             "ratio": self.ratio,
             "header_bytes": self.header_bytes,
             "metadata_bytes": self.metadata_bytes,
-            "tensors": [{**asdict(row), "shape": list(row.shape)} for row in self.rows],
+            "tensors": [_as_dict(row) for row in self.rows],
+            "participation": [_as_dict(row) for row in self.participation],
         }
 
     def print(self, file: IO[str] | None = None) -> None:
         """Prints the table."""
         from rich.console import Console
 
-        Console(file=file).print(self.table())
+        console = Console(file=file)
+        console.print(self.table())
+        if self.participation:
+            console.print(self._left_alone(), markup=False, highlight=False, soft_wrap=True)
+
+    def _left_alone(self) -> str:
+        from keras_deepcomp.participation import in_words
+
+        return in_words(self.participation, "pruned or shared")
 
     def table(self) -> Any:
         """The table, for a rich console."""
@@ -169,15 +183,26 @@ def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool =
         ValueError: The model is not built.
     """
     if isinstance(model_or_path, str | os.PathLike):
-        info = container.inspect_file(model_or_path)
+        result = from_info(container.inspect_file(model_or_path))
     else:
         from keras_deepcomp.saving import contents_of
 
         info = container.inspect(container.save(*contents_of(model_or_path)))
-    result = from_info(info)
+        result = replace(from_info(info), participation=_participation(model_or_path))
     if verbose:
         result.print()
     return result
+
+
+def _participation(model: keras.Model) -> tuple[Participation, ...]:
+    from keras_deepcomp import participation
+
+    purpose = participation.converted_for(model)
+    return () if purpose is None else participation.of_model(model, purpose)
+
+
+def _as_dict(row: Row | Participation) -> dict[str, Any]:
+    return {**asdict(row), "shape": list(row.shape)}
 
 
 def from_info(info: FileInfo) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -9,11 +10,16 @@ import keras
 import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
+from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.wrappers.channels import output_axes
 from keras_deepcomp.wrappers.lookup import look_up
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
 MOST_CLUSTERS = 65_535
+
+Codebooks = dict[str, tuple[np.ndarray, np.ndarray]]
+"""A weight's path within its layer -> its centroids and assignments."""
 
 
 @keras.saving.register_keras_serializable("keras_deepcomp")
@@ -25,7 +31,8 @@ class ClusterWeights(WeightSubstitution):
     weights assigned to it (paper section 3.3, equation 3): that is the derivative of `take`.
 
     State per weight: assignments (unsigned integers, the weight's shape, 0 for zero and i + 1 for
-    centroid i) and centroids (the weight's own dtype, ascending when made). The inner variable
+    centroid i) and centroids (the weight's own dtype, ascending when made; one row for each output
+    channel if these have codebooks of their own). The inner variable
     keeps the values from before sharing, untrained; `reassign` goes back to them.
 
     Args:
@@ -33,13 +40,20 @@ class ClusterWeights(WeightSubstitution):
             weights that it has.
         number_of_clusters: Size of the codebook, zero not counted: one int of at least 2, or a
             list with one for each weight that takes part, in their order.
-        cluster_centroids_init: "linear" (the paper's best), "density", "random" or "kmeans++".
+        cluster_centroids_init: "linear" (the paper's best), "density", "random" or "kmeans++", or
+            one of tfmot's `CentroidInitialization`.
         seed: For the random initializations.
+        cluster_per_channel: Whether each output channel has a codebook of its own. Then the
+            centroids have the shape (channels, size), and where a channel has fewer distinct values
+            the last one is repeated.
+        gradient_aggregation: "sum" or "mean" of the members' gradients.
+        preserve_sparsity: Whether zeros stay zeros. If not, they are clustered like other values,
+            and no weight has the assignment 0.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
-        ValueError: Fewer than 2 or more than 65,535 clusters, an unknown initialization, or weights
-            with NaN or infinity.
+        ValueError: Fewer than 2 or more than 65,535 clusters, an unknown initialization or
+            aggregation, or weights with NaN or infinity.
     """
 
     purpose = "cluster"
@@ -48,8 +62,11 @@ class ClusterWeights(WeightSubstitution):
         self,
         layer: keras.Layer,
         number_of_clusters: int | list[int],
-        cluster_centroids_init: str = "linear",
+        cluster_centroids_init: Any = "linear",
         seed: int = 0,
+        cluster_per_channel: bool = False,
+        gradient_aggregation: Any = "sum",
+        preserve_sparsity: bool = True,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"cluster_{layer.name}")
@@ -60,77 +77,132 @@ class ClusterWeights(WeightSubstitution):
                 check_number_of_clusters(count, what, fewest=1)
         else:
             check_number_of_clusters(number_of_clusters, what)
-        if cluster_centroids_init not in kmeans_1d.INITIALIZATIONS:
-            raise ValueError(
-                f"Unknown cluster_centroids_init {cluster_centroids_init!r}; expected one of "
-                f"{', '.join(map(repr, kmeans_1d.INITIALIZATIONS))}."
-            )
         self.number_of_clusters = number_of_clusters
-        self.cluster_centroids_init = cluster_centroids_init
+        self.cluster_centroids_init = kmeans_1d.as_initialization(cluster_centroids_init)
         self.seed = seed
+        self.cluster_per_channel = bool(cluster_per_channel)
+        self.gradient_aggregation = _as_aggregation(gradient_aggregation)
+        self.preserve_sparsity = bool(preserve_sparsity)
         self._restored = False
+        self._given: Codebooks = {}
         self._state: dict[str, dict[str, Any]] = {}
 
     def add_state(self, name: str, variable: Any) -> None:
         """Finds the centroids of one weight and adds them and the assignments as variables."""
-        if self._restored:  # sizes are known, values come with the file
-            count = self._next_count()
-            codebook, assignments = np.zeros(count), np.zeros(variable.shape, np.uint8)
+        axes = self._axes(variable)
+        if name in self._given:
+            codebook, assignments = self._given.pop(name)
+        elif self._restored:  # sizes are known, values come with the file
+            channels = [math.prod(variable.shape[axis] for axis in axes)] if axes else []
+            codebook = np.zeros([*channels, self._next_count()])
+            assignments = np.zeros(variable.shape, np.uint8)
         else:
-            codebook, assignments = self._share(name, keras.ops.convert_to_numpy(variable))
+            codebook, assignments = self._share(name, to_numpy(variable), axes)
         prefix = name.replace("/", "_")
         variable.trainable = False
         self._state[name] = {
             "assignments": self.add_weight(
                 name=f"{prefix}_assignments",
                 shape=variable.shape,
-                dtype="uint8" if codebook.size < 256 else "uint16",
-                initializer=_exactly(assignments),
+                dtype="uint8" if codebook.shape[-1] < 256 else "uint16",
+                initializer=_Exactly(assignments),
                 trainable=False,
             ),
             "centroids": self.add_weight(
                 name=f"{prefix}_centroids",
                 shape=codebook.shape,
                 dtype=variable.dtype,
-                initializer=_exactly(codebook),
+                initializer=_Exactly(codebook),
                 trainable=True,
                 # Under mixed precision the layer casts the shared weights, not we the centroids: a
                 # centroid's gradient sums over its members, and in 16 bits that sum stands still
                 # or overflows.
                 autocast=False,
             ),
+            "starts": _starts(variable.shape, axes, codebook.shape[-1] + 1),
         }
+
+    def _axes(self, variable: Any) -> tuple[int, ...]:
+        """The axes whose places have a codebook each."""
+        return output_axes(self.layer, variable) if self.cluster_per_channel else ()
+
+    @classmethod
+    def from_codebooks(
+        cls,
+        layer: keras.Layer,
+        codebooks: Codebooks,
+        cluster_centroids_init: str = "linear",
+        **kwargs: Any,
+    ) -> ClusterWeights:
+        """Wraps a layer with codebooks that are known, and looks for none.
+
+        Args:
+            layer: The layer whose weights are shared; its values are those from before sharing.
+            codebooks: The weight's path within the layer -> its centroids (1-D) and its assignments
+                (integers of the weight's shape; 0 for zero, i + 1 for centroid i). These weights
+                and no others take part.
+            cluster_centroids_init: How the centroids were found.
+            **kwargs: For `keras.layers.Layer`.
+
+        Returns:
+            The wrapper, to be built.
+        """
+        known = cls(
+            layer,
+            [len(centroids) for centroids, _ in codebooks.values()],
+            cluster_centroids_init,
+            weight_names=list(codebooks),
+            **kwargs,
+        )
+        known._given = dict(codebooks)
+        return known
 
     def _next_count(self) -> int:
         if isinstance(self.number_of_clusters, list):
             return self.number_of_clusters[len(self._state)]
         return self.number_of_clusters
 
-    def _share(self, name: str, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _share(
+        self, name: str, weights: np.ndarray, axes: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Codebook and assignments; with `axes`, one codebook for each place along them."""
         weight = f"'{name}' of layer '{self.layer.name}'"
         require_finite(
             weights, weight, "Share a model whose training went well, or reload a good checkpoint."
         )
-        nonzero = weights[weights != 0]
         count = self._next_count()
-        if not nonzero.size:
-            return np.zeros(1), np.zeros(weights.shape, np.intp)
-        codebook = kmeans_1d.kmeans(nonzero, count, self.cluster_centroids_init, self.seed)
-        if codebook.size < count:
+        rows = _rows(weights, axes)
+        shared = [self._share_row(row, count) for row in rows]
+        size = max(codebook.size for codebook, _ in shared)
+        if size < count and weights.any():
             warnings.warn(
-                f"{weight} has {codebook.size} distinct values that are not zero, fewer than the "
-                f"{count} clusters asked for: it gets {codebook.size}, and loses nothing.",
+                f"{weight} has {size} distinct values"
+                f"{' that are not zero' if self.preserve_sparsity else ''}"
+                f"{' in any channel' if axes else ''}, fewer than the {count} clusters asked for: "
+                f"it gets {size}, and loses nothing.",
                 UserWarning,
                 stacklevel=2,
             )
-        return codebook, np.where(weights != 0, kmeans_1d.assign(weights, codebook) + 1, 0)
+        codebooks = np.stack([np.pad(c, (0, size - c.size), "edge") for c, _ in shared])
+        assignments = _from_rows(np.stack([a for _, a in shared]), weights.shape, axes)
+        return codebooks if axes else codebooks[0], assignments
+
+    def _share_row(self, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        taken = weights != 0 if self.preserve_sparsity else np.ones(weights.shape, bool)
+        if not taken.any():
+            return np.zeros(1), np.zeros(weights.shape, np.intp)
+        codebook = kmeans_1d.kmeans(weights[taken], count, self.cluster_centroids_init, self.seed)
+        return codebook, np.where(taken, kmeans_1d.assign(weights, codebook) + 1, 0)
 
     def effective_value(self, name: str) -> Any:
         """The shared value of each weight; +0.0 where it was zero."""
-        ops = keras.ops
-        codebook = self._state[name]["centroids"].value
-        with_zero = ops.concatenate([ops.zeros_like(codebook[:1]), codebook])
-        return look_up(with_zero, self._state[name]["assignments"].value)
+        ops, state = keras.ops, self._state[name]
+        codebook = state["centroids"].value
+        places = ops.cast(state["assignments"].value, "int32") + state["starts"]
+        if self.gradient_aggregation == "mean":
+            codebook = _averaging(codebook, places)
+        with_zero = ops.concatenate([ops.zeros_like(codebook[..., :1]), codebook], axis=-1)
+        return look_up(ops.reshape(with_zero, (-1,)), places)
 
     @property
     def trainable(self) -> bool:
@@ -145,12 +217,12 @@ class ClusterWeights(WeightSubstitution):
             variable.trainable = False
 
     def centroids(self, name: str) -> np.ndarray:
-        """The present centroids of a weight, 1-D."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["centroids"]))
+        """The present centroids of a weight: 1-D, or a row for each output channel."""
+        return to_numpy(self._state[name]["centroids"])
 
     def assignments(self, name: str) -> np.ndarray:
         """The present assignments: 0 for zero, i + 1 for centroid i; the weight's shape."""
-        return np.array(keras.ops.convert_to_numpy(self._state[name]["assignments"]))
+        return to_numpy(self._state[name]["assignments"])
 
     def reassign(self, name: str) -> int:
         """Gives each weight the present centroid that is nearest to its value before sharing.
@@ -158,23 +230,29 @@ class ClusterWeights(WeightSubstitution):
         Returns:
             How many weights changed their centroid. Zeros stay zeros.
         """
-        codebook = self.centroids(name)
-        order = np.argsort(codebook, kind="stable")
-        original = keras.ops.convert_to_numpy(self._substituted[name])
-        old = self.assignments(name)
-        nearest = order[kmeans_1d.assign(original, codebook[order])] + 1
-        new = np.where(old == 0, 0, nearest).astype(old.dtype)
+        original = to_numpy(self._substituted[name])
+        codebook, old = self.centroids(name), self.assignments(name)
+        axes = self._axes(self._substituted[name])
+        rows, books = [], codebook.reshape(-1, codebook.shape[-1])
+        for values, before, row in zip(_rows(original, axes), _rows(old, axes), books, strict=True):
+            order = np.argsort(row, kind="stable")
+            nearest = order[kmeans_1d.assign(values, row[order])] + 1
+            rows.append(np.where(before == 0, 0, nearest).astype(old.dtype))
+        new = _from_rows(np.stack(rows), old.shape, axes)
         self._state[name]["assignments"].assign(new)
         return int(np.count_nonzero(new != old))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data; codebook sizes as they came out, once built."""
-        sizes = [int(state["centroids"].shape[0]) for state in self._state.values()]
+        sizes = [int(state["centroids"].shape[-1]) for state in self._state.values()]
         return {
             **super().get_config(),
             "number_of_clusters": sizes or self.number_of_clusters,
             "cluster_centroids_init": self.cluster_centroids_init,
             "seed": self.seed,
+            "cluster_per_channel": self.cluster_per_channel,
+            "gradient_aggregation": self.gradient_aggregation,
+            "preserve_sparsity": self.preserve_sparsity,
         }
 
     @classmethod
@@ -204,8 +282,73 @@ def check_number_of_clusters(count: Any, what: str, fewest: int = FEWEST_CLUSTER
     return int(count)
 
 
-def _exactly(values: np.ndarray) -> Any:
-    def initializer(shape: Any, dtype: Any = None) -> Any:
-        return keras.ops.convert_to_tensor(values, dtype=dtype)
+def _as_aggregation(aggregation: Any) -> str:
+    """Takes "sum" and "mean" in any case, and tfmot's `GradientAggregation` (SUM and AVG)."""
+    name = str(getattr(aggregation, "value", aggregation)).lower()
+    name = name.removeprefix("gradientaggregation.")
+    name = "mean" if name == "avg" else name
+    if name not in ("sum", "mean"):
+        raise ValueError(
+            f'gradient_aggregation is "sum", as in the paper, or "mean"; got {aggregation!r}.'
+        )
+    return name
 
-    return initializer
+
+def _starts(shape: tuple[int, ...], axes: tuple[int, ...], size: int) -> np.ndarray:
+    """Where each weight's codebook starts in all codebooks one after the other.
+
+    Args:
+        shape: The weight's shape.
+        axes: The axes whose places have a codebook each.
+        size: Values of a codebook, with the zero before it.
+
+    Returns:
+        int32, of a shape that broadcasts to `shape`.
+    """
+    lengths = [shape[axis] for axis in axes]
+    starts = np.arange(math.prod(lengths), dtype=np.int32) * size
+    return starts.reshape([n if axis in axes else 1 for axis, n in enumerate(shape)])
+
+
+def _rows(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """An array as rows, one for each place along some axes, or as one row."""
+    moved = np.moveaxis(array, axes, range(len(axes)))
+    return moved.reshape(math.prod(moved.shape[: len(axes)]), -1)
+
+
+def _from_rows(rows: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
+    """The array of a shape that `_rows` came from."""
+    first = [shape[axis] for axis in axes]
+    others = [n for axis, n in enumerate(shape) if axis not in axes]
+    return np.moveaxis(rows.reshape([*first, *others]), range(len(axes)), axes)
+
+
+def _averaging(codebook: Any, places: Any) -> Any:
+    """The codebook itself, whose gradient is divided by the number of each centroid's members.
+
+    The difference is exactly zero and so is what is added, but its derivative is not.
+    """
+    ops = keras.ops
+    padded = (*codebook.shape[:-1], codebook.shape[-1] + 1)
+    ones = ops.ones(math.prod(places.shape), dtype="int32")
+    members = ops.segment_sum(ones, ops.reshape(places, (-1,)), math.prod(padded))
+    members = ops.maximum(ops.reshape(members, padded)[..., 1:], 1)
+    fixed = ops.stop_gradient(codebook)
+    # In float32 at least, as narrower types cannot count far.
+    wide = keras.backend.result_type(codebook.dtype, "float32")
+    moving = ops.cast(codebook - fixed, wide) / ops.cast(members, wide)
+    return fixed + ops.cast(moving, codebook.dtype)
+
+
+class _Exactly:
+    """An initializer that gives these values.
+
+    An object with a method and not a function: Keras compiles the `__call__` of an initializer
+    where a weight is large and lies on several devices of JAX.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.convert_to_tensor(self._values, dtype=dtype)

@@ -8,8 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.masks import Mask
 from keras_deepcomp.schedules import Plan, Schedule, as_schedule
+from keras_deepcomp.structures import Groups, Structure, structure_of
+from keras_deepcomp.wrappers.channels import input_axis, last_two
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 SCOPES = ("layer", "global")
@@ -36,17 +39,30 @@ class PruneLowMagnitude(WeightSubstitution):
         pruning_schedule: A schedule, a tfmot schedule, or a callable step -> sparsity.
         scope: "layer" for one threshold per weight, "global" for one over all the weights of all
             the layers of the model that have this scope.
+        block_size: Input and output channels of the blocks that are pruned as one, see
+            `keras_deepcomp.structures.Blocks`.
+        block_pooling_type: "AVG" or "MAX", how a block ranks by the magnitudes in it.
+        sparsity_m_by_n: (m, n) for at least m zeros in each n consecutive input channels, see
+            `keras_deepcomp.structures.Groups`.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
         TypeError: Something that is not a schedule.
-        ValueError: An unknown scope, or a quality schedule with scope "global".
+        ValueError: An unknown scope, a quality schedule with scope "global", a pattern that makes
+            no sense, or a schedule that does not reach its sparsity.
     """
 
     purpose = "prune"
 
     def __init__(
-        self, layer: keras.Layer, pruning_schedule: Any, scope: str = "layer", **kwargs: Any
+        self,
+        layer: keras.Layer,
+        pruning_schedule: Any,
+        scope: str = "layer",
+        block_size: tuple[int, int] = (1, 1),
+        block_pooling_type: str = "AVG",
+        sparsity_m_by_n: tuple[int, int] | None = None,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"prune_low_magnitude_{layer.name}")
         super().__init__(layer, **kwargs)
@@ -60,10 +76,18 @@ class PruneLowMagnitude(WeightSubstitution):
                 "schedules.Polynomial for one global threshold."
             )
         self.scope = scope
+        self.structure = structure_of(block_size, block_pooling_type, sparsity_m_by_n)
+        self._pattern = {
+            "block_size": list(block_size),
+            "block_pooling_type": block_pooling_type,
+            "sparsity_m_by_n": None if sparsity_m_by_n is None else list(sparsity_m_by_n),
+        }
+        _check_reaches(self.pruning_schedule, self.structure)
         # Whether a keras_deepcomp.PruningDriver moves the masks, and whether the schedule is over.
         # Both are only for the warning in `call`: what is to be kept is in variables.
         self.driven = self.done = False
         self._state: dict[str, dict[str, Any]] = {}
+        self._channels: dict[str, tuple[int, int]] = {}
 
     def build(self, input_shape: Any = None) -> None:
         """Builds the inner layer and the pruning state."""
@@ -101,6 +125,8 @@ class PruneLowMagnitude(WeightSubstitution):
             initializer="ones",
             trainable=False,
         )
+        if self.structure != Structure():
+            self._channels[name] = last_two(self.layer, variable)
         self._state[name] = {
             "mask": mask,
             "threshold": scalar("threshold"),
@@ -131,13 +157,26 @@ class PruneLowMagnitude(WeightSubstitution):
             stacklevel=3,
         )
 
+    def takes_part(self, variable: Any) -> bool:
+        """Whether the pattern has a sense for one weight: depthwise ones have no groups."""
+        grouped = isinstance(self.structure, Groups)
+        return not grouped or input_axis(self.layer, variable) is not None
+
+    def arranged(self, name: str, array: np.ndarray) -> np.ndarray:
+        """An array of a weight's shape with input and output channels last, for `structure`."""
+        return np.moveaxis(array, self._channels[name], (-2, -1)) if self._channels else array
+
+    def restored(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The inverse of `arranged`."""
+        return np.moveaxis(array, (-2, -1), self._channels[name]) if self._channels else array
+
     def mask(self, name: str) -> Mask:
         """The present mask of a weight."""
-        return np.asarray(keras.ops.convert_to_numpy(self._state[name]["mask"]), bool)
+        return to_numpy(self._state[name]["mask"])
 
     def threshold(self, name: str) -> float:
         """The threshold that the last update of a weight's mask used."""
-        return float(keras.ops.convert_to_numpy(self._state[name]["threshold"]))
+        return float(to_numpy(self._state[name]["threshold"]))
 
     def pruned_value(self, name: str) -> np.ndarray:
         """The weight with its pruned elements at zero.
@@ -145,7 +184,7 @@ class PruneLowMagnitude(WeightSubstitution):
         Raises:
             ValueError: It has NaN or infinities.
         """
-        value = keras.ops.convert_to_numpy(self.effective_value(name))
+        value = to_numpy(self.effective_value(name))
         require_finite(
             value,
             f"'{name}' of layer '{self.layer.name}'",
@@ -157,7 +196,7 @@ class PruneLowMagnitude(WeightSubstitution):
     def deviation(self, name: str) -> float:
         """The standard deviation of the weight when pruning began; measured at the first call."""
         variable = self._state[name]["deviation"]
-        known = float(keras.ops.convert_to_numpy(variable))
+        known = float(to_numpy(variable))
         if known == 0.0:
             known = float(np.std(self.pruned_value(name), dtype=np.float64))
             variable.assign(known)
@@ -179,14 +218,14 @@ class PruneLowMagnitude(WeightSubstitution):
 
     def plan(self) -> Plan | None:
         """The schedule laid over the training; None before the first training."""
-        first, last = (int(x) for x in keras.ops.convert_to_numpy(self.horizon))
+        first, last = (int(x) for x in to_numpy(self.horizon))
         return self.pruning_schedule.plan(first, last) if last > first else None
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the state; a layer whose schedule is done needs no callback any more."""
         super().load_own_variables(store)
         plan = self.plan()
-        step = int(keras.ops.convert_to_numpy(self.pruning_step))
+        step = int(to_numpy(self.pruning_step))
         self.done = plan is not None and plan.is_done(step)
 
     def get_config(self) -> dict[str, Any]:
@@ -202,6 +241,7 @@ class PruneLowMagnitude(WeightSubstitution):
                 },
             },
             "scope": self.scope,
+            **self._pattern,
         }
 
     @classmethod
@@ -233,3 +273,23 @@ class PruneLowMagnitude(WeightSubstitution):
             )
         config["pruning_schedule"] = kind.from_config(arguments)
         return super().from_config(config, custom_objects)
+
+
+def _check_reaches(schedule: Schedule, structure: Structure) -> None:
+    """Refuses a schedule that would leave groups with too few zeros."""
+    if not isinstance(structure, Groups):
+        return
+    pattern = f"sparsity_m_by_n=({structure.zeros}, {structure.size})"
+    if schedule.target == "quality":
+        raise ValueError(
+            f"{pattern} asks for so many zeros in each group, and Threshold for those under a "
+            "threshold, however many. Use a sparsity schedule, such as "
+            f"schedules.Polynomial({structure.sparsity:g})."
+        )
+    final = schedule.final
+    if final is not None and final < structure.sparsity:
+        raise ValueError(
+            f"{pattern} is a sparsity of {structure.sparsity:g}, and the schedule ends at "
+            f"{final:g}: groups would have too few zeros. Give the schedule a final sparsity of "
+            f"{structure.sparsity:g}, or more to prune further within the pattern."
+        )

@@ -14,13 +14,15 @@ generators, the states of a stateful RNN) is collected in the scope and written 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
 import numpy as np
 
+from keras_deepcomp.devices import laid_out_as, to_numpy
 from keras_deepcomp.naming import sublayers, variable_names
 from keras_deepcomp.selection import Purpose, participation
 
@@ -89,15 +91,19 @@ class WeightSubstitution(keras.layers.Wrapper):
 
     Args:
         layer: The layer to wrap, built or not.
+        weight_names: The weights that take part, by their path within the layer such as "kernel".
+            None takes those that `keras_deepcomp.selection` finds.
         **kwargs: For `keras.layers.Wrapper`; `dtype` defaults to the inner layer's policy.
 
     Raises:
-        ValueError: The layer is wrapped already.
+        ValueError: The layer is wrapped already; from `build`: it has no weight of such a name.
     """
 
     purpose: Purpose
 
-    def __init__(self, layer: keras.Layer, **kwargs: Any) -> None:
+    def __init__(
+        self, layer: keras.Layer, weight_names: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
         if isinstance(layer, WeightSubstitution):
             raise ValueError(
                 f"'{layer.name}' is a {type(layer).__name__} already, and {type(self).__name__} "
@@ -110,6 +116,7 @@ class WeightSubstitution(keras.layers.Wrapper):
         # Arguments go by the inner layer's names: attention has several, and none is "inputs".
         self._call_signature = inspect.signature(layer.call)
         self.supports_masking = layer.supports_masking
+        self.weight_names = None if weight_names is None else list(weight_names)
         self._substituted: dict[str, Any] = {}
 
     def build(self, input_shape: Any = None) -> None:
@@ -118,14 +125,35 @@ class WeightSubstitution(keras.layers.Wrapper):
             # A layer that only has sublayers builds them when it is called.
             self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
         super().build(input_shape)
-        taking_part = {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
-        names = variable_names(self.layer)
-        for variable in self.layer.variables:
-            name = names[id(variable)]
-            if name in taking_part:
-                self._substituted[name] = variable
+        for name, variable in self.taking_part().items():
+            self._substituted[name] = variable
+            with laid_out_as(variable):
                 self.add_state(name, variable)
         self.built = True
+
+    def taking_part(self) -> dict[str, Any]:
+        """The weights of the built inner layer that are to be substituted, by their path in it."""
+        names = variable_names(self.layer)
+        chosen = self._chosen(set(names.values()))
+        return {
+            names[id(variable)]: variable
+            for variable in self.layer.variables
+            if names[id(variable)] in chosen and self.takes_part(variable)
+        }
+
+    def takes_part(self, variable: Any) -> bool:
+        """Whether one weight that can be compressed is, with what this wrapper was asked for."""
+        return True
+
+    def _chosen(self, there: set[str]) -> set[str]:
+        if self.weight_names is None:
+            return {p.weight for p in participation(self.layer, self.purpose) if p.takes_part}
+        if absent := set(self.weight_names) - there:
+            raise ValueError(
+                f"weight_names: layer '{self.layer.name}' has no {sorted(absent)}. Its weights are "
+                f"{sorted(there)}."
+            )
+        return set(self.weight_names)
 
     def add_state(self, name: str, variable: Any) -> None:
         """Makes the wrapper's own variables for one weight of the inner layer."""
@@ -135,6 +163,24 @@ class WeightSubstitution(keras.layers.Wrapper):
         """The tensor that stands in for one weight."""
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapper lacks is the inner layer's, such as its `units`.
+
+        A weight that is substituted reads as its effective value, so that code which ties weights
+        by reading another layer's (`self.embedding.embeddings`) computes with the same values.
+        """
+        inherited = getattr(super(), "__getattr__", None)
+        if inherited is not None:  # where torch finds the layers
+            with contextlib.suppress(AttributeError):
+                return inherited(name)
+        if name == "layer" or name.startswith("_"):  # also while the wrapper is being made
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
+        value = getattr(self.layer, name)
+        for weight, variable in vars(self).get("_substituted", {}).items():
+            if value is variable:
+                return self.effective_value(weight)
+        return value
+
     @property
     def weight_variables(self) -> dict[str, Any]:
         """The inner layer's variables that are substituted, by their path within the layer."""
@@ -142,10 +188,7 @@ class WeightSubstitution(keras.layers.Wrapper):
 
     def effective_weights(self) -> dict[str, np.ndarray]:
         """What the inner layer computes with, by the weight's path within the layer."""
-        return {
-            name: keras.ops.convert_to_numpy(self.effective_value(name))
-            for name in self._substituted
-        }
+        return {name: to_numpy(self.effective_value(name)) for name in self._substituted}
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Calls the inner layer; it learns of `training` as any inner layer does."""
@@ -167,15 +210,20 @@ class WeightSubstitution(keras.layers.Wrapper):
         """That of the inner layer."""
         return self.layer.compute_mask(*args, **kwargs)
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as plain data."""
+        chosen = {} if self.weight_names is None else {"weight_names": self.weight_names}
+        return {**super().get_config(), **chosen}
+
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Self:
         """The wrapper that `get_config` came from, with its inner layer."""
         config = dict(config)
-        layer = keras.saving.deserialize_keras_object(
-            config.pop("layer"), custom_objects=custom_objects
-        )
+        layer = config.pop("layer")
+        if not isinstance(layer, keras.Layer):
+            layer = keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
         return cls(layer, **config)
 
 

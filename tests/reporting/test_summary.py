@@ -1,6 +1,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def test_of_a_model_and_of_its_file_are_the_same(tmp_path, capsys):
     of_model = kdc.summary(shared)
     kdc.save_model(shared, tmp_path / "m.kdc")
     of_file = kdc.summary(tmp_path / "m.kdc", verbose=False)
-    assert of_model == of_file
+    assert replace(of_model, participation=()) == of_file
     printed = capsys.readouterr().out
     assert "d0/kernel" in printed and f"{of_file.file_bytes:,}" in printed
     assert "d0/kernel" in str(of_file)

@@ -24,15 +24,20 @@ LAYERS = {
 }
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("aggregation", ["sum", "mean"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_the_gradient_is_the_sum_of_the_members_gradients(kind):
-    """Equation 3 of the paper, summed by hand.
+def test_the_gradient_is_that_of_the_members(kind, aggregation, per_channel):
+    """Equation 3 of the paper, summed by hand, or the mean instead of the sum.
 
     A training step of SGD with rate 1 moves each trainable variable by minus its gradient. The
     plain model holds the same values, so its kernels move by the members' gradients.
     """
     layer, shape, weights = LAYERS[kind]
-    shared = kdc.cluster_weights(model_of(layer(), shape), 5)
+    shared = kdc.cluster_weights(
+        model_of(layer(), shape), 3, gradient_aggregation=aggregation,
+        cluster_per_channel=per_channel,
+    )  # fmt: skip
     plain = kdc.strip(shared)
     x = np.random.default_rng(0).standard_normal((4, *shape), np.float32)
     y = np.random.default_rng(1).standard_normal(plain.predict(x, verbose=0).shape)
@@ -52,7 +57,14 @@ def test_the_gradient_is_the_sum_of_the_members_gradients(kind):
         )  # fmt: skip
         gradients = before[path].astype(np.float64) - array(variable)
         moved = centroids[name].astype(np.float64) - wrapper.centroids(name)
-        by_hand = [gradients[assignments[name] == i + 1].sum() for i in range(5)]
+        channels = gradients.shape[-1] if per_channel else 1  # the last axis, in all of these
+        by_hand = np.zeros((channels, 3))
+        for channel, row in enumerate(by_hand):
+            own = np.s_[..., channel] if per_channel else np.s_[...]
+            for i in range(3):
+                members = gradients[own][assignments[name][own] == i + 1]
+                row[i] = members.sum() / (max(members.size, 1) if aggregation == "mean" else 1)
+        by_hand = by_hand.reshape(moved.shape)
         assert np.abs(by_hand).max() > 1e-3
         np.testing.assert_allclose(moved, by_hand, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(wrapper.assignments(name), assignments[name])
@@ -158,3 +170,121 @@ def test_bad_numbers_of_clusters(count, error, says):
 def test_unknown_initialization():
     with pytest.raises(ValueError, match="expected one of 'linear'"):
         kdc.cluster_weights(dense_model(), 4, "best")
+
+
+def test_a_mean_changes_nothing_but_the_gradient():
+    for dtype in ("float32", "float16", "bfloat16"):
+        models = [
+            kdc.cluster_weights(dense_model(dtype=dtype), 5, gradient_aggregation=aggregation)
+            for aggregation in ("sum", "mean")
+        ]
+        one, other = (kdc.strip(model) for model in models)
+        assert [bits(array(v)) for v in one.variables] == [bits(array(v)) for v in other.variables]
+
+
+KERNELS = {
+    "dense": (lambda: keras.layers.Dense(12), (10,), (1,)),
+    "conv2d": (lambda: keras.layers.Conv2D(6, 3), (6, 6, 3), (3,)),
+    "transposed": (lambda: keras.layers.Conv2DTranspose(6, 3), (6, 6, 3), (2,)),
+    "depthwise": (lambda: keras.layers.DepthwiseConv2D(3), (6, 6, 8), (2, 3)),
+    "einsum": (lambda: keras.layers.EinsumDense("ab,bcd->acd", (4, 6)), (10,), (1, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_each_output_channel_has_a_codebook(kind):
+    layer, shape, axes = KERNELS[kind]
+    model = model_of(layer(), shape)
+    kernel = array(model.layers[0].kernel)
+    shared = kdc.cluster_weights(model, 2, cluster_per_channel=True)
+    values = array(kdc.strip(shared).layers[0].kernel)
+    channels = np.moveaxis(kernel, axes, range(len(axes))).reshape(
+        np.prod([kernel.shape[axis] for axis in axes]), -1
+    )
+    found = np.moveaxis(values, axes, range(len(axes))).reshape(channels.shape)
+    (wrapper,) = find_wrappers(shared)
+    assert wrapper.centroids("kernel").shape == (len(channels), 2)
+    for before, after in zip(channels, found, strict=True):
+        np.testing.assert_array_equal(before == 0, after == 0)
+        assert np.unique(after[after != 0]).size <= 2
+        for value in np.unique(after[after != 0]):
+            assert value == pytest.approx(before[after == value].mean(), rel=1e-5)
+
+
+def test_codebooks_per_channel_go_on_training_and_come_back(tmp_path):
+    model = model_of(keras.layers.Conv2D(6, 3), (6, 6, 3))
+    shared = compiled(
+        kdc.cluster_weights(model, 5, cluster_per_channel=True, gradient_aggregation="mean"),
+        keras.optimizers.Adam(0.05),
+    )
+    x = np.random.default_rng(0).standard_normal((16, 6, 6, 3), np.float32)
+    y = np.random.default_rng(1).standard_normal((16, 96), np.float32)
+    callback = kdc.UpdateCentroids(reassign=True)
+    history = shared.fit(x, y, epochs=3, verbose=0, callbacks=[callback]).history
+    assert history["loss"][-1] < history["loss"][0] and sum(history["reassigned"]) > 0
+    (wrapper,) = find_wrappers(shared)
+    original, codebook = array(wrapper.layer.kernel), wrapper.centroids("kernel")
+    nearest = np.abs(original[..., None] - codebook).argmin(axis=-1) + 1
+    np.testing.assert_array_equal(
+        wrapper.assignments("kernel"), np.where(original == 0, 0, nearest)
+    )
+    shared.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert [bits(array(v)) for v in shared.variables] == [bits(array(v)) for v in again.variables]
+    (other,) = find_wrappers(again)
+    for key in ("cluster_per_channel", "gradient_aggregation", "preserve_sparsity"):
+        assert other.get_config()[key] == wrapper.get_config()[key]
+    kdc.save_model(shared, tmp_path / "m.kdc")
+    plain, decoded = kdc.strip(shared), kdc.load_model(tmp_path / "m.kdc")
+    assert [bits(array(v)) for v in plain.variables] == [bits(array(v)) for v in decoded.variables]
+
+
+def test_a_channel_without_weights_and_channels_with_few():
+    model = dense_model((10,))
+    kernel = np.random.default_rng(0).choice([-0.5, 0.0, 0.25], (20, 10)).astype(np.float32)
+    kernel[:, 3] = 0
+    model.layers[0].kernel.assign(kernel)
+    with pytest.warns(UserWarning, match=r"2 distinct .* in any channel, fewer than the 16"):
+        shared = kdc.cluster_weights(model, 16, cluster_per_channel=True)
+    np.testing.assert_array_equal(array(kdc.strip(shared).layers[0].kernel), kernel)
+
+
+def test_zeros_may_be_values_like_others():
+    model = model_of(keras.layers.Dense(12), (10,))
+    zeros = array(model.layers[0].kernel) == 0
+    shared = kdc.cluster_weights(model, 4, preserve_sparsity=False)
+    kernel = array(kdc.strip(shared).layers[0].kernel)
+    assert np.unique(kernel).size == 4 and np.unique(kernel[zeros]).size == 1
+    (wrapper,) = find_wrappers(shared)
+    assert wrapper.assignments("kernel").min() == 1
+    model.layers[0].kernel.assign(np.zeros((10, 12), np.float32))
+    shared = kdc.cluster_weights(model, 4, preserve_sparsity=False)
+    assert not array(kdc.strip(shared).layers[0].kernel).any()
+
+
+def test_aggregations():
+    class Enum(str):
+        value = "GradientAggregation.AVG"
+
+    (wrapper,) = find_wrappers(
+        kdc.cluster_weights(dense_model((10,)), 4, gradient_aggregation=Enum())
+    )
+    assert wrapper.gradient_aggregation == "mean"
+    with pytest.raises(ValueError, match='"sum", as in the paper, or "mean"; got \'max\''):
+        kdc.cluster_weights(dense_model(), 4, gradient_aggregation="max")
+
+
+def test_codebooks_that_are_known_are_taken_as_they_are():
+    layer = keras.layers.Dense(3)
+    layer.build((None, 4))
+    original = array(layer.kernel)
+    centroids = np.array([0.5, -2.0, 0.0], np.float32)
+    assignments = np.arange(12).reshape(4, 3) % 4
+    wrapper = kdc.ClusterWeights.from_codebooks(layer, {"kernel": (centroids, assignments)})
+    wrapper.build((None, 4))
+    np.testing.assert_array_equal(wrapper.centroids("kernel"), centroids)
+    np.testing.assert_array_equal(wrapper.assignments("kernel"), assignments)
+    expected = np.array([0, 0.5, -2, 0], np.float32)[assignments]
+    np.testing.assert_array_equal(wrapper.effective_weights()["kernel"], expected)
+    np.testing.assert_array_equal(array(layer.kernel), original)
+    assert wrapper.get_config()["number_of_clusters"] == [3]

@@ -146,3 +146,123 @@ def test_bad_scope():
         kdc.prune_low_magnitude(dense_model(), kdc.schedules.Constant(0.5), scope="model")
     with pytest.raises(ValueError, match='use scope="layer"'):
         kdc.prune_low_magnitude(dense_model(), kdc.schedules.Threshold(1.0), scope="global")
+
+
+def conv_model():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 8)),
+            layers.Conv2D(12, 3, name="conv"),
+            layers.DepthwiseConv2D(3, name="depthwise"),
+            layers.Conv2DTranspose(8, 3, name="transposed"),
+            layers.Flatten(),
+            layers.Dense(16, name="dense"),
+        ]
+    )
+
+
+def pruned_in_a_pattern(model, schedule, scope="layer", **pattern):
+    pruned = compiled(
+        kdc.prune_low_magnitude(model, schedule, scope, **pattern), keras.optimizers.SGD(0.0)
+    )
+    x = np.zeros((8, *model.input_shape[1:]), np.float32)
+    pruned.fit(x, np.zeros((8, 16)), batch_size=1, verbose=0, callbacks=[kdc.UpdatePruningStep()])
+    return pruned
+
+
+def test_blocks_of_channels_go_as_one():
+    schedule = kdc.schedules.Constant(0.75, begin=0)
+    pruned = pruned_in_a_pattern(conv_model(), schedule, block_size=(4, 2))
+    masks = {w.layer.name: w.mask("kernel") for w in find_wrappers(pruned)}
+    assert list(masks) == ["conv", "depthwise", "transposed", "dense"]
+    masks["transposed"] = masks["transposed"].swapaxes(2, 3)
+    del masks["depthwise"]  # one output channel for each: its blocks are smaller
+    for mask in masks.values():
+        *before, rows, columns = mask.shape
+        blocks = mask.reshape(*before, rows // 4, 4, columns // 2, 2)
+        assert (blocks == blocks[..., :1, :, :1]).all()
+        assert mask.mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_two_of_four_input_channels():
+    schedule = kdc.schedules.Constant(0.5, begin=0)
+    model = conv_model()
+    pruned = pruned_in_a_pattern(model, schedule, sparsity_m_by_n=(2, 4))
+    masks = {w.layer.name: w.mask("kernel") for w in find_wrappers(pruned)}
+    assert list(masks) == ["conv", "transposed", "dense"]  # a depthwise kernel sums no channels
+    masks["transposed"] = masks["transposed"].swapaxes(2, 3)
+    for mask in masks.values():
+        *before, rows, columns = mask.shape
+        assert (mask.reshape(*before, rows // 4, 4, columns).sum(axis=-2) == 2).all()
+    plain = kdc.strip(pruned)
+    np.testing.assert_array_equal(
+        array(plain.get_layer("depthwise").kernel), array(model.get_layer("depthwise").kernel)
+    )
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("pattern", [{"block_size": (2, 2)}, {"sparsity_m_by_n": (2, 4)}])
+def test_the_sparsity_of_a_pattern_follows_the_schedule(scope, pattern):
+    schedule = kdc.schedules.Polynomial(0.5, begin=0, end=8, frequency=2)
+    sparsities = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            wrappers = find_wrappers(self.model)
+            masks = [w.mask("kernel") for w in wrappers]
+            sparsities.append(1 - sum(m.sum() for m in masks) / sum(m.size for m in masks))
+
+    model = dense_model((32, 16))
+    pruned = kdc.prune_low_magnitude(model, schedule, scope, **pattern)
+    compiled(pruned, keras.optimizers.SGD(0.0))
+    x, y = regression_data(10, 20, 16)
+    pruned.fit(x, y, batch_size=1, verbose=0, callbacks=[kdc.UpdatePruningStep(), Record()])
+    expected = [schedule(step - step % 2) for step in range(9)] + [0.5]
+    np.testing.assert_allclose(sparsities, expected, atol=0.01)
+    assert [w.sparsity for w in find_wrappers(pruned)] == [0.5, 0.5] or scope == "global"
+
+
+def test_a_global_threshold_ranks_the_blocks_of_all_layers():
+    model = dense_model((32, 16))
+    model.layers[1].kernel.assign(array(model.layers[1].kernel) * 10)
+    schedule = kdc.schedules.Constant(0.5, begin=0)
+    pruned = pruned_in_a_pattern(model, schedule, "global", block_size=(2, 2))
+    first, second = find_wrappers(pruned)
+    assert first.threshold("kernel") == second.threshold("kernel") > 0
+    assert first.sparsity > 0.5 > second.sparsity
+
+
+def test_the_pattern_comes_back_from_a_keras_file(tmp_path):
+    for pattern in ({"block_size": (4, 2), "block_pooling_type": "MAX"},
+                    {"sparsity_m_by_n": (2, 4)}):  # fmt: skip
+        model = pruned_in_a_pattern(conv_model(), kdc.schedules.Constant(0.5, begin=0), **pattern)
+        model.save(tmp_path / "m.keras")
+        again = keras.models.load_model(tmp_path / "m.keras")
+        for one, other in zip(find_wrappers(model), find_wrappers(again), strict=True):
+            assert one.structure == other.structure
+            for key in pattern:
+                assert one.get_config()[key] == other.get_config()[key]
+            np.testing.assert_array_equal(one.mask("kernel"), other.mask("kernel"))
+
+
+def test_blocks_under_a_threshold():
+    schedule = kdc.schedules.Threshold(1.0, begin=0, end=0)
+    pruned = pruned_in_a_pattern(dense_model((32, 16)), schedule, block_size=(2, 2))
+    for wrapper in find_wrappers(pruned):
+        mask = wrapper.mask("kernel")
+        assert (mask[::2] == mask[1::2]).all() and 0 < mask.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        (kdc.schedules.Constant(0.4), r"is a sparsity of 0.5, and the schedule ends at 0.4"),
+        (kdc.schedules.Polynomial(0.3), "Give the schedule a final sparsity of 0.5, or more"),
+        (kdc.schedules.Threshold(1.0), r"Use a sparsity schedule, such as .*Polynomial\(0.5\)"),
+    ],
+)
+def test_a_schedule_must_reach_the_pattern(schedule, says):
+    with pytest.raises(ValueError, match=says):
+        kdc.prune_low_magnitude(dense_model(), schedule, sparsity_m_by_n=(2, 4))

@@ -101,6 +101,9 @@ class AddsLoss(LAYERS.Dense):
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_losses_from_inside_count_once(jit):
+    if jit and keras.backend.backend() == "torch":
+        pytest.skip("torch warns of a plain layer that adds losses, when it compiles it")
+
     def layers():
         return [
             AddsLoss(16, name="adds"),
@@ -255,3 +258,34 @@ def test_wrapped_once_only():
             kdc.PruneLowMagnitude(inner, constant)
         with pytest.raises(ValueError, match="already"):
             kdc.ClusterWeights(inner, 4)
+
+
+def test_weights_chosen_by_name(tmp_path):
+    """Others than the default ones: a kernel with too few elements, but not the large one."""
+    half = kdc.schedules.Constant(0.5, begin=0)
+    model = compiled(
+        keras.Sequential(
+            [
+                LAYERS.Input((6, 12)),
+                kdc.PruneLowMagnitude(LAYERS.Dense(3), half, weight_names=["kernel", "bias"]),
+                kdc.PruneLowMagnitude(LAYERS.LSTM(8), half, weight_names=["lstm_cell/kernel"]),
+            ]
+        )
+    )
+    model.fit(batch((6, 12)), np.zeros((32, 8)), verbose=0, callbacks=[kdc.UpdatePruningStep()])
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    for each in (model, again):
+        small, lstm = find_wrappers(each)
+        assert list(small.weight_variables) == ["kernel", "bias"] and small.sparsity > 0.4
+        assert list(lstm.weight_variables) == ["lstm_cell/kernel"]
+    x = batch((6, 12))
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+def test_weight_names_that_are_not_there():
+    wrapper = kdc.PruneLowMagnitude(
+        LAYERS.Dense(3), kdc.schedules.Constant(0.5), weight_names=["kernels"]
+    )
+    with pytest.raises(ValueError, match=r"'dense\w*' has no \['kernels'\]. Its weights are"):
+        wrapper.build((None, 4))
