@@ -20,6 +20,7 @@ from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_s
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.naming import models_in, sublayers
 from keras_deepcomp.quantized import check_modes, complete_policies
 from keras_deepcomp.rebuilding import is_graph
 
@@ -44,6 +45,7 @@ def to_text(model: keras.Model) -> str:
         ValueError: Keras cannot serialize the model, or it could not be loaded again.
     """
     _check_adapted(model)
+    _check_not_shared(model)
     check_modes(model)
     try:
         with complete_policies(model):
@@ -182,6 +184,21 @@ def slim(config: Any, built_by: Collection[str] = ()) -> Any:
     if isinstance(config, list):
         return [slim(value, built_by) for value in config]
     return config
+
+
+def _check_not_shared(model: keras.Model) -> None:
+    """Refuses a layer that two graphs call: Keras makes two layers of it when it loads them."""
+    homes: dict[int, keras.Model] = {}
+    for graph in filter(is_graph, models_in(model)):
+        for layer in sublayers(graph):
+            home = homes.setdefault(id(layer), graph)
+            if home is not graph:
+                raise ValueError(
+                    f"The architecture of '{model.name}' cannot be written: layer '{layer.name}' "
+                    f"is shared by '{home.name}' and '{graph.name}', and Keras would make two "
+                    "layers of it. Save with architecture=False, and load_weights() into the model "
+                    "that your code makes."
+                )
 
 
 def _check_adapted(model: keras.Model) -> None:
