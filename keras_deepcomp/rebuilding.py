@@ -196,6 +196,7 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         value = effective.get(id(source))
         target.assign(to_numpy(source) if value is None else value)
         target._path = source.path  # it depends on who built the layer, and on counters
+    _name_alike(new, old)  # layers inside have names from counters
     for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
         if getattr(given, "lora_enabled", False):
             made.lora_alpha = given.lora_alpha  # Keras' own build goes back to the default
@@ -203,9 +204,12 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
 
 
 def finalize(layer: keras.Layer) -> None:
-    """Lets layers work out what they derive from their variables, as Normalization does."""
+    """Lets layers work out what they derive from their variables, as Normalization does.
+
+    Not Discretization, which derives its bins from samples: its configuration has them.
+    """
     for each in layer._flatten_layers():
-        if hasattr(each, "finalize_state") and each.built:
+        if hasattr(each, "finalize_state") and each.built and each.variables:
             each.finalize_state()
 
 

@@ -20,6 +20,10 @@ SPARSITY = 0.5
 CLUSTERS = 4
 
 
+class KerasFails(Exception):
+    """What a stage needs of Keras, it does not do, with nothing of ours."""
+
+
 class Journey:
     """Carries a model from stage to stage; each stage raises where it does not hold.
 
@@ -70,9 +74,7 @@ class Journey:
             (self.pruned, "prune", check_sparse, [kdc.UpdatePruningStep()]),
             (self.shared, "cluster", check_shared, []),
         ):
-            path = self.folder / f"{purpose}.keras"
-            wrapped.save(path)
-            again = keras.saving.load_model(path)
+            again = self.reloaded(wrapped, f"{purpose}.keras")
             again.run_eagerly = self.eager
             same_values(wrapped, again)
             self.same_predictions(wrapped, again)
@@ -81,18 +83,31 @@ class Journey:
             )
             self.check_weights(again, purpose, check)
 
+    def reloaded(self, wrapped, name):
+        """A wrapped model from a `.keras` file; says so if Keras fails on the plain one as well."""
+        try:
+            wrapped.save(self.folder / name)
+            return keras.saving.load_model(self.folder / name)
+        except Exception as error:
+            try:
+                self.model.save(self.folder / "plain.keras")
+                keras.saving.load_model(self.folder / "plain.keras")
+            except Exception as alone:
+                raise KerasFails(f"without wrappers as well: {alone}") from error
+            raise
+
     def strip(self):
         """The plain model is of the kind that went in, and computes the same."""
         self.plain = kdc.strip(self.shared)
         assert not find_wrappers(self.plain)
-        assert type(self.plain) is type(self.model)
-        assert self.plain.name == self.model.name
-        assert layer_names(self.plain) == layer_names(self.model)
+        same("kind", type(self.plain), type(self.model))
+        same("name", self.plain.name, self.model.name)
+        same("names of layers", layer_names(self.plain), layer_names(self.model))
         for kind in ("variables", "weights", "trainable_variables"):
             ours, theirs = ([v.path for v in getattr(m, kind)] for m in (self.plain, self.model))
-            assert ours == theirs, f"{kind}: {ours} != {theirs}"
-        ours, theirs = self.plain.get_config(), self.model.get_config()
-        assert ours == theirs, f"{ours} != {theirs}"
+            same(kind, ours, theirs)
+        ours, theirs = (without_shapes(m.get_config()) for m in (self.plain, self.model))
+        same("configuration", ours, theirs)
         self.same_predictions(self.shared, self.plain)
         values = {id(v): array(self.plain.variables[i]) for i, v in enumerate(self.model.variables)}
         for variable in taking_part(self.model, "cluster"):
@@ -103,17 +118,31 @@ class Journey:
         """The wrapped model is stored; so is the plain one, as the same bytes."""
         path = self.folder / "model.kdc"
         effort = 0 if self.kind.slow else 5
-        kdc.save_model(self.shared, path, effort=effort)
+        try:
+            kdc.save_model(self.shared, path, effort=effort)
+        except ValueError as error:
+            if "architecture=False" in str(error):
+                self.save_weights(error)
+            raise
         kdc.save_model(self.plain, self.folder / "plain.kdc", effort=effort)
-        assert path.read_bytes() == (self.folder / "plain.kdc").read_bytes()
+        stored, plain = path.read_bytes(), (self.folder / "plain.kdc").read_bytes()
+        assert stored == plain, f"{len(stored)} bytes wrapped, {len(plain)} plain, not the same"
         self.stored = path
+
+    def save_weights(self, error):
+        """What an error says to do instead: weights alone, loaded into a model made by code."""
+        kdc.save_model(self.shared, self.folder / "weights.kdc", architecture=False)
+        made, _ = self.kind.make()
+        kdc.load_weights(made, self.folder / "weights.kdc")
+        same_values(self.plain, made)
+        self.same_predictions(self.plain, made)
+        raise KerasFails(f"only weights can be saved: {error}") from error
 
     def load(self):
         """The file gives the plain model, to the bit."""
         loaded = kdc.load_model(self.stored)
-        assert type(loaded) is type(self.model)
-        # Names that a subclass does not give its layers come from Keras' counters.
-        assert uncounted(layer_names(loaded)) == uncounted(layer_names(self.model))
+        same("kind", type(loaded), type(self.model))
+        same("names of layers", kept_names(loaded), kept_names(self.model))
         same_values(self.plain, loaded)
         self.same_predictions(self.plain, loaded)
 
@@ -140,9 +169,22 @@ class Journey:
     def check_weights(self, wrapped, purpose, check):
         """All weights that were to take part do, and each of them passes the check."""
         weights = effective(wrapped)
-        assert len(weights) == len(taking_part(self.model, purpose)) > 0
+        same("number of weights", len(weights), len(taking_part(self.model, purpose)))
+        assert weights, "no weight takes part"
         for weight in weights:
             check(weight)
+
+
+def same(what, ours, expected):
+    """Says what differs first, since these checks become cells of a table as well."""
+    if isinstance(ours, dict) and isinstance(expected, dict) and ours.keys() == expected.keys():
+        for key in ours:
+            same(f"{what}, {key}", ours[key], expected[key])
+    elif isinstance(ours, list) and isinstance(expected, list) and len(ours) == len(expected):
+        for place, (one, other) in enumerate(zip(ours, expected, strict=True)):
+            same(f"{what}, {place}", one, other)
+    else:
+        assert ours == expected, f"{what}: {ours} instead of {expected}"
 
 
 def taking_part(model, purpose):
@@ -162,12 +204,12 @@ def effective(wrapped):
 
 def check_sparse(weight):
     """Half of it is zero."""
-    assert np.count_nonzero(weight) == round(weight.size * (1 - SPARSITY))
+    same("values other than zero", np.count_nonzero(weight), round(weight.size * (1 - SPARSITY)))
 
 
 def check_shared(weight):
     """It has as many values as were asked for, and zero."""
-    assert len(np.unique(weight[weight != 0])) == CLUSTERS
+    same("distinct values beside zero", len(np.unique(weight[weight != 0])), CLUSTERS)
 
 
 def same_values(one, other):
@@ -175,7 +217,7 @@ def same_values(one, other):
 
     Where random numbers stand is left out: Keras does not keep that in `.keras` files.
     """
-    assert len(one.variables) == len(other.variables)
+    same("number of variables", len(one.variables), len(other.variables))
     for a, b in zip(one.variables, other.variables, strict=True):
         if a.name != "seed_generator_state":
             assert bits(array(a)) == bits(array(b)), f"{a.path} differs"
@@ -186,6 +228,25 @@ def layer_names(model):
     return [(layer.name, layer_names(layer)) for layer in map(plain_layer, model._layers)]
 
 
-def uncounted(names):
-    """Nested names without the numbers that Keras makes them unique by."""
-    return [(re.sub(r"_\d+$", "", name), uncounted(inner)) for name, inner in names]
+def without_shapes(config):
+    """A configuration without the shapes that layers were built with.
+
+    A layer that was adapted to data before was built with as many samples.
+    """
+    if isinstance(config, dict):
+        return {k: without_shapes(v) for k, v in config.items() if k != "build_config"}
+    return [without_shapes(each) for each in config] if isinstance(config, list) else config
+
+
+def kept_names(model):
+    """As `layer_names`, but only those that a configuration keeps.
+
+    Keras makes names unique by numbers from counters, and keeps no names of models whose class has
+    no `get_config`.
+    """
+
+    def name(layer):
+        lost = isinstance(layer, keras.Model) and getattr(layer.get_config, "_is_default", False)
+        return None if lost else re.sub(r"_\d+$", "", layer.name)
+
+    return [(name(layer), kept_names(layer)) for layer in map(plain_layer, model._layers)]

@@ -123,7 +123,7 @@ class OwnWeight(keras.Model):
         self.built = True
 
     def call(self, x):
-        return self.dense(x @ self.mixing) * self.scale
+        return self.dense(keras.ops.matmul(x, self.mixing)) * self.scale
 
 
 @registered

@@ -17,6 +17,7 @@ ROWS = (
     "Sequential subclass with its own `__init__`",
     "Functional with lists of inputs and outputs",
     "Functional with a layer called twice",
+    "Functional subclass with its own `__init__`",
     "Functional subclass with its own `train_step`",
     "A frozen model inside",
     "Subclassed with lists, dicts and tuples of layers",
@@ -25,10 +26,12 @@ ROWS = (
     "Subclassed, weights tied by attribute",
     "Functional in subclassed",
     "EinsumDense",
+    "A layer of layers",
     "TimeDistributed",
     "Embedding",
     "SeparableConv2D",
     "SimpleRNN",
+    "Discretization, adapted, and CategoryEncoding",
 )
 
 
