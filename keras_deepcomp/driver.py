@@ -8,6 +8,7 @@ and a loop of one's own calls it before each batch.
 from __future__ import annotations
 
 import warnings
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,11 @@ from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
 
 Member = tuple[PruneLowMagnitude, str]
+
+_DRIVEN_IN: weakref.WeakKeyDictionary[PruneLowMagnitude, weakref.ref[keras.Model]] = (
+    weakref.WeakKeyDictionary()
+)
+"""Through which model each wrapper was driven last."""
 
 
 @dataclass
@@ -75,6 +81,7 @@ class PruningDriver:
             _lay_out(wrapper, first_step, last_step, first_step if step is None else step)
             for wrapper in pruning_wrappers(model, type(self).__name__)
         ]
+        self._warn_if_shared()
         self._unfinished_is_known = self._warn_if_unfinished(last_step)
         for driven in self._driven:
             driven.wrapper.driven = True
@@ -181,6 +188,23 @@ class PruningDriver:
                 stacklevel=3,
             )
         return bool(never or late)
+
+    def _warn_if_shared(self) -> None:
+        """Two models that train one wrapped layer would each move its masks by their own steps."""
+        for wrapper in (driven.wrapper for driven in self._driven):
+            before = _DRIVEN_IN.get(wrapper, lambda: None)()
+            if before is not None and before is not self._model:
+                warnings.warn(
+                    f"'{wrapper.name}' is a layer of '{before.name}' too, whose training has moved "
+                    f"its masks; now '{self._model.name}' goes on with them, by its own steps. "
+                    "Train one of the two models, or prune the plain models one by one, which "
+                    "gives each its own layers.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+                break
+        for driven in self._driven:
+            _DRIVEN_IN[driven.wrapper] = weakref.ref(self._model)
 
     def _due(self, step: int) -> list[Driven]:
         # From our own note of the last update: during fit, JAX has the variables elsewhere.

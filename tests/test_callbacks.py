@@ -159,6 +159,15 @@ def test_the_threshold_stays_when_nothing_more_goes():
     assert find_wrappers(model)[0].threshold("kernel") > 0
 
 
+def test_two_models_that_train_one_wrapped_layer_warn():
+    first = pruned(Constant(0.5, begin=0))
+    fit(first)
+    second = compiled(keras.Sequential([keras.Input((20,)), *first.layers], name="second"))
+    with pytest.warns(UserWarning, match="is a layer of 'net' too, .* now 'second' goes on"):
+        fit(second)
+    fit(second)  # it was said
+
+
 def test_a_schedule_that_ends_after_training_warns():
     with pytest.warns(UserWarning, match="ends at step 500, but this training ends at step 20"):
         fit(pruned(Polynomial(0.5, begin=0, end=500)))
