@@ -7,6 +7,7 @@ one. The new model is not compiled.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -129,8 +130,8 @@ def cluster_weights(
 
     The codebooks are found here, by k-means over the weights of each layer that are not zero.
     Zeros, such as those of stage 1, stay zeros and are not counted as a cluster, unless
-    `preserve_sparsity` is False. `compile` and
-    `fit` the result to train the centroids.
+    `preserve_sparsity` is False. A pruned layer that shares no weights keeps its mask, and its
+    schedule is over. `compile` and `fit` the result to train the centroids.
 
     Args:
         model: A built Keras model of any kind, pruned or plain. It is not changed.
@@ -173,11 +174,11 @@ def cluster_weights(
 
     def wrapping(layer: keras.Layer) -> Wrap | None:
         plain = plain_layer(layer)
-        if not _takes_part(plain, "cluster") or not chosen(plain):
-            return None
-        count = count_for(plain)
+        shared = _takes_part(plain, "cluster") and chosen(plain)
+        count = count_for(plain) if shared else None
         if count is None:
-            return None
+            return layer.around if isinstance(layer, PruneLowMagnitude) else None
+        _warn_of_lost_zeros(layer)
         return lambda inner: ClusterWeights(
             inner,
             count,
@@ -237,6 +238,20 @@ def _check_finite(layer: keras.Layer) -> None:
                 f"'{variable.path}'",
                 "Prune a model whose training went well, or reload a good checkpoint.",
             )
+
+
+def _warn_of_lost_zeros(layer: keras.Layer) -> None:
+    if not isinstance(layer, PruneLowMagnitude):
+        return
+    shared = {row.weight for row in participation(layer.layer, "cluster") if row.takes_part}
+    if lost := sorted(layer.weight_variables.keys() - shared):
+        warnings.warn(
+            f"{', '.join(lost)} of '{layer.layer.name}' is pruned, but cannot share its weights: "
+            "its zeros will not last when training goes on. Name it in the layer's "
+            "get_clusterable_weights(), or leave the layer out by filters=, which keeps its mask.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _finish(

@@ -13,6 +13,7 @@ from keras_deepcomp.selection import Participation, Purpose, participation
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, find_wrappers
 
 NOT_CHOSEN = "not chosen (by filters, settings per layer, or a policy)"
+STILL_PRUNED = "not chosen, and still pruned"
 IN_NO_LAYER = "the model's own, in no layer"
 NAMES_SHOWN = 6
 
@@ -30,11 +31,17 @@ def of_model(model: keras.Model, purpose: Purpose) -> tuple[Participation, ...]:
     rows: list[Participation] = []
     for leaf in leaves(model):
         substituted: set[str] = set()
-        if isinstance(leaf, WeightSubstitution) and leaf.purpose == purpose:
+        if isinstance(leaf, WeightSubstitution):
             substituted = set(leaf.weight_variables)
+        here = isinstance(leaf, WeightSubstitution) and leaf.purpose == purpose
         for row in participation(plain_layer(leaf), purpose):
-            takes_part = row.weight in substituted
-            reason = "" if takes_part else row.reason or NOT_CHOSEN
+            takes_part = here and row.weight in substituted
+            if takes_part:
+                reason = ""
+            elif row.weight in substituted:
+                reason = STILL_PRUNED
+            else:
+                reason = row.reason or NOT_CHOSEN
             rows.append(Participation(row.layer, row.weight, row.shape, takes_part, reason))
     for inner in models_in(model):
         names = variable_names(inner)
@@ -68,9 +75,12 @@ def in_words(rows: Iterable[Participation], title: str) -> str:
 
 
 def converted_for(model: keras.Model) -> Purpose | None:
-    """The purpose that the wrappers in a model have; None if there are none."""
-    wrappers = find_wrappers(model)
-    return wrappers[0].purpose if wrappers else None
+    """The last stage that a model was converted for; None if it was for none.
+
+    A shared model may have layers that are pruned only.
+    """
+    purposes = {wrapper.purpose for wrapper in find_wrappers(model)}
+    return "cluster" if "cluster" in purposes else next(iter(purposes), None)
 
 
 def _names(rows: list[Participation]) -> str:

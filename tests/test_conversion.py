@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import own_classes
 import pytest
 from support import array, bits, compiled, dense_model, regression_data
 
@@ -133,6 +134,25 @@ def test_pruned_zeros_survive_sharing():
         np.testing.assert_array_equal(array(layer.kernel) == 0, zero)
 
 
+@pytest.mark.parametrize(
+    "clusters", [{"dense": 4}, lambda layer: 4 if layer.name == "dense" else None]
+)
+def test_pruned_layers_that_share_no_weights_stay_pruned(clusters, tmp_path, capsys):
+    layers = [keras.layers.Dense(32, name="dense"), keras.layers.Dense(10, name="other")]
+    model = keras.Sequential([keras.layers.Input((20,)), *layers])
+    pruned = compiled(kdc.prune_low_magnitude(model, CONSTANT))
+    pruned.fit(*regression_data(), verbose=0, callbacks=[kdc.UpdatePruningStep()])
+    zeros = [array(layer.kernel) == 0 for layer in kdc.strip(pruned).layers]
+    shared = kdc.cluster_weights(pruned, clusters)
+    assert "left alone, not chosen, and still pruned: other/kernel" in capsys.readouterr().out
+    assert kdc.summary(shared, verbose=False).participation
+    shared.save(tmp_path / "shared.keras")
+    for again in (compiled(shared), compiled(keras.models.load_model(tmp_path / "shared.keras"))):
+        again.fit(*regression_data(), epochs=3, verbose=0)
+        for layer, zero in zip(kdc.strip(again).layers, zeros, strict=True):
+            np.testing.assert_array_equal(array(layer.kernel) == 0, zero)
+
+
 def test_the_order_of_the_stages():
     shared = kdc.cluster_weights(dense_model(), 4)
     with pytest.raises(ValueError, match="Prune first, then share"):
@@ -156,6 +176,8 @@ def test_models_that_cannot_be_converted():
             convert(keras.layers.Dense(3))
         with pytest.raises(TypeError, match="Expected a Keras 3 model"):
             convert("model.keras")
+        with pytest.raises(ValueError, match=r"'own' is not built.* or fit it first"):
+            convert(own_classes.Plain(name="own"))
 
 
 def test_a_lambda_beside_what_is_compressed():
@@ -233,7 +255,8 @@ def test_custom_layers_decide_for_themselves():
     model = keras.Sequential([keras.layers.Input((20,)), Scaled(name="own")])
     pruned = kdc.prune_low_magnitude(model, CONSTANT)
     assert list(find_wrappers(pruned)[0].weight_variables) == ["table"]
-    shared = kdc.cluster_weights(pruned, 4)
+    with pytest.warns(UserWarning, match="table of 'own' is pruned, but cannot share its weights"):
+        shared = kdc.cluster_weights(pruned, 4)
     assert list(find_wrappers(shared)[0].weight_variables) == ["other"]
     assert type(kdc.strip(shared).layers[0]) is Scaled
 

@@ -221,6 +221,20 @@ class PruneLowMagnitude(WeightSubstitution):
         first, last = (int(x) for x in to_numpy(self.horizon))
         return self.pruning_schedule.plan(first, last) if last > first else None
 
+    def around(self, layer: keras.Layer) -> PruneLowMagnitude:
+        """A wrapper with the masks of this one, whose schedule is over, for a layer of its kind.
+
+        Args:
+            layer: A built copy of the inner layer.
+        """
+        copy = type(self).from_config({**self.get_config(), "layer": layer})
+        copy.build()
+        own, others = ([*w._trainable_variables, *w._non_trainable_variables] for w in (copy, self))
+        for target, source in zip(own, others, strict=True):
+            target.assign(to_numpy(source))
+        copy.done = True
+        return copy
+
     def load_own_variables(self, store: Any) -> None:
         """Restores the state; a layer whose schedule is done needs no callback any more."""
         super().load_own_variables(store)
