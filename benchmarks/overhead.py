@@ -31,6 +31,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -231,7 +232,7 @@ def measure(names):
             times = in_fresh_process(library, name)
             # No times are taken in these, so they need not wait for each other.
             with ThreadPoolExecutor(max_workers=2) as pool:
-                memory = pool.map(lambda v: in_fresh_process(library, name, v), VARIANTS)
+                memory = pool.map(partial(in_fresh_process, library, name), VARIANTS)
                 for variant, peak in zip(VARIANTS, memory, strict=True):
                     times[variant] |= peak
             result[name][library] = times
