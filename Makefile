@@ -33,10 +33,11 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 	$(BIN)/keras-deepcomp demo --data data/mnist.npz --out demo
 
 test: setup lint ## Run all that CI runs
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(CORE)
+	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(CORE)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
-	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CORE)
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

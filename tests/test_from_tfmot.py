@@ -277,6 +277,7 @@ def test_models_that_have_no_counterpart():
         import tfmot_models as made
         from tfmot_models import *
         from custom_scaled import Scaled
+        from keras_deepcomp.wrappers.substitution import find_wrappers
 
         def refuses(model, match, error=ValueError, **arguments):
             with pytest.raises(error, match=match):
