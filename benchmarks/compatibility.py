@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "compatibility.json"
 PAGE = ROOT / "docs" / "compatibility.md"
 BACKENDS = ("tensorflow", "jax", "torch")
-ROW_SECONDS = 300
+ROW_SECONDS = 1200
 MARK = "row: "  # before what a worker reports, among what else is printed
 
 
