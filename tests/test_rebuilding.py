@@ -35,6 +35,8 @@ ROWS = (
 )
 
 
+# Keras warns so, of layers inside layers without a build() of their own, with nothing of ours too.
+@pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")
 @pytest.mark.parametrize("name", ROWS)
 def test_kinds_go_all_the_way(name, tmp_path):
     journey = Journey(KINDS[name], tmp_path, eager=True)
