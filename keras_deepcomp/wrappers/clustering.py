@@ -198,7 +198,9 @@ class ClusterWeights(WeightSubstitution):
         """The shared value of each weight; +0.0 where it was zero."""
         ops, state = keras.ops, self._state[name]
         codebook = state["centroids"].value
-        places = ops.cast(state["assignments"].value, "int32") + state["starts"]
+        places = ops.cast(state["assignments"].value, "int32")
+        if state["starts"].size > 1:
+            places = ops.add(places, ops.convert_to_tensor(state["starts"]))
         if self.gradient_aggregation == "mean":
             codebook = _averaging(codebook, places)
         with_zero = ops.concatenate([ops.zeros_like(codebook[..., :1]), codebook], axis=-1)

@@ -14,6 +14,11 @@ def gradient_of(function, value):
         import jax
 
         return np.asarray(jax.grad(function)(value))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        value = torch.tensor(value, requires_grad=True)
+        return torch.autograd.grad(function(value), value)[0].numpy()
     import tensorflow as tf
 
     value = tf.constant(value)
@@ -38,20 +43,27 @@ def sums(assignments, values, entries=9):
 def test_values_and_summed_gradients(shape):
     codebook, assignments, upstream = drawn(shape)
     np.testing.assert_array_equal(array(look_up(codebook, assignments)), codebook[assignments])
-    got = gradient_of(lambda c: keras.ops.sum(look_up(c, assignments) * upstream), codebook)
+    weighted = keras.ops.convert_to_tensor(upstream)
+    got = gradient_of(lambda c: keras.ops.sum(look_up(c, assignments) * weighted), codebook)
     np.testing.assert_allclose(got, sums(assignments, upstream), rtol=1e-4, atol=1e-4)
 
 
 def test_second_derivatives():
     codebook, assignments, upstream = drawn((5, 13))
 
+    weighted = keras.ops.convert_to_tensor(upstream)
+
     def sum_of_cubes(c):
-        return keras.ops.sum(upstream * look_up(c, assignments) ** 3)
+        return keras.ops.sum(weighted * look_up(c, assignments) ** 3)
 
     if keras.backend.backend() == "jax":
         import jax
 
         got = np.asarray(jax.hessian(sum_of_cubes)(codebook))
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        got = torch.autograd.functional.hessian(sum_of_cubes, torch.tensor(codebook)).numpy()
     else:
         import tensorflow as tf
 
