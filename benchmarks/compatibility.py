@@ -34,7 +34,7 @@ def first_line(error):
     # Keras puts what went wrong below the place where it did.
     line = lines[1] if lines[0].startswith("Exception encountered") and lines[1:] else lines[0]
     line = line.replace("\x1b[1m", "").replace("\x1b[0m", "").rstrip(":")
-    return f"{type(error).__name__}: {line}"[:160]
+    return f"{type(error).__name__}: {line}"[:300]
 
 
 def run_row(kind, eager):
