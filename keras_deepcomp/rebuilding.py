@@ -195,7 +195,8 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
         lay_out_as(target, source)
         value = effective.get(id(source))
         target.assign(to_numpy(source) if value is None else value)
-        target._path = source.path  # it depends on who built the layer, and on counters
+        # These depend on who built the layer, and on counters.
+        target._path, target._name = source.path, source.name
     _name_alike(new, old)  # layers inside have names from counters
     for given, made in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
         if getattr(given, "lora_enabled", False):

@@ -44,6 +44,31 @@ def test_kinds_go_all_the_way(name, tmp_path):
         journey.run(stage)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Unnamed(keras.layers.Layer):
+    """Its weights have no names, so that Keras numbers them through the process."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 16))
+        self.scale = self.add_weight(shape=(16,), initializer="ones")
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.kernel) * self.scale
+
+
+def test_weights_without_names_keep_those_that_keras_gave_them(tmp_path):
+    model = keras.Sequential([keras.Input((12,)), Unnamed(), Unnamed()])
+    shared = kdc.cluster_weights(kdc.prune_low_magnitude(model, CONSTANT), 4)
+    plain = kdc.strip(shared)
+    assert [v.name for v in plain.variables] == [v.name for v in model.variables]
+    kdc.save_model(shared, tmp_path / "shared.kdc")
+    kdc.save_model(plain, tmp_path / "plain.kdc")
+    assert (tmp_path / "shared.kdc").read_bytes() == (tmp_path / "plain.kdc").read_bytes()
+    loaded = kdc.load_model(tmp_path / "shared.kdc")
+    for one, other in zip(plain.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(array(one), array(other))
+
+
 def test_a_wrapper_reads_as_its_layer_does():
     model, _ = called(own.Tied(name="own"), integers(20, 6))
     shared = kdc.cluster_weights(model, 4)
