@@ -5,11 +5,9 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-# Tests that run once more on JAX and on torch: all that goes through Keras but not through
-# TensorFlow.
+# Tests that run once more on JAX and on torch: pruning, sharing, saving, loading and stripping.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_architecture.py tests/test_keras_files.py tests/test_ways_of_training.py \
-	tests/test_training_page.py
+	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead fuzz fuzz-mutants clean
