@@ -32,10 +32,10 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 
 test: setup lint ## Run all that CI runs
 	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(CORE)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
-	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(CORE)
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
