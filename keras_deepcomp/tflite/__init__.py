@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "ConversionError": "errors",
     "carray": "carray",
     "compress_for_micro": "micro",
     "convert": "converting",
     "pack": "packing",
     "unpack": "packing",
 }
+_EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "tflite_micro": "micro"}
 
 __all__: list[str] = []
 
@@ -21,7 +23,16 @@ __all__: list[str] = []
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        home = import_module(f"{__name__}.{_HOME[name]}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ImportError(
+            f"'{error.name}' is not installed: pip install 'keras_deepcomp[{extra}]'"
+        ) from error
+    value = getattr(home, name)
     globals()[name] = value
     return value
 
