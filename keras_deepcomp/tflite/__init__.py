@@ -5,7 +5,10 @@ the package by itself: `pip install keras_deepcomp[tflite]`, and `[micro]` for m
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_deepcomp.tflite.packing import pack, unpack
 
 _HOME = {
     "ConversionError": "errors",
@@ -17,7 +20,10 @@ _HOME = {
 }
 _EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "tflite_micro": "micro"}
 
-__all__: list[str] = []
+__all__ = [
+    "pack",
+    "unpack",
+]
 
 
 def __getattr__(name: str) -> Any:

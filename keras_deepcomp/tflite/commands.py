@@ -25,6 +25,13 @@ def add_to(commands: Any) -> None:
     )
     pack.add_argument("tflite", help="a .tflite file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: TFLITE with .kdc)")
+    pack.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        metavar="0-9",
+        help="how long to search for a smaller file (default: 5)",
+    )
 
     unpack = add(
         "unpack", _unpack, "bring back the .tflite file from a .kdc file", "model.kdc model.tflite"
@@ -53,11 +60,13 @@ def add_to(commands: Any) -> None:
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.container import DEFAULT_EFFORT
     from keras_deepcomp.tflite import pack
 
     source = existing(options.tflite)
     target = Path(options.kdc or source.with_suffix(".kdc"))
-    size = pack(source, target)
+    effort = DEFAULT_EFFORT if options.effort is None else options.effort
+    size = pack(source, target, effort)
     before = source.stat().st_size
     return report(
         options,
