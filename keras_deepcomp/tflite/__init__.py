@@ -1,0 +1,36 @@
+"""TensorFlow Lite files: made from Keras models, packed without loss, coded for microcontrollers.
+
+The names below are bound when first used, and bring in what they need then; none of it comes with
+the package by itself: `pip install keras_deepcomp[tflite]`, and `[micro]` for microcontrollers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_deepcomp.tflite.packing import pack, unpack
+
+_HOME = {
+    "carray": "carray",
+    "compress_for_micro": "micro",
+    "convert": "converting",
+    "pack": "packing",
+    "unpack": "packing",
+}
+
+__all__ = [
+    "pack",
+    "unpack",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
