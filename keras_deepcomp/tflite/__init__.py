@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_deepcomp.tflite.converting import convert
+    from keras_deepcomp.tflite.errors import ConversionError
     from keras_deepcomp.tflite.packing import pack, unpack
 
 _HOME = {
@@ -21,6 +23,8 @@ _HOME = {
 _EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "tflite_micro": "micro"}
 
 __all__ = [
+    "ConversionError",
+    "convert",
     "pack",
     "unpack",
 ]

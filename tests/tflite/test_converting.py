@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from tflite.shared_models import CLUSTERS, conv, dense, inputs_for, lstm, prune_and_share
+from shared_models import CLUSTERS, conv, dense, inputs_for, lstm, prune_and_share
 
 import keras_deepcomp as kdc
 from keras_deepcomp import cli, tflite
