@@ -82,7 +82,12 @@ def compress_for_micro(
         _compare(before, after)
         if max_arena_bytes is None or after.arena_bytes <= max_arena_bytes:
             break
-        encodings = _without_largest(encodings, groups, after.arena_bytes, max_arena_bytes)
+        if before.arena_bytes > max_arena_bytes:
+            raise MicroError(
+                f"The model takes an arena of {before.arena_bytes:,} bytes with no tensor encoded; "
+                f"{max_arena_bytes:,} bytes are not enough."
+            )
+        encodings = _without_largest(encodings, groups)
     with replacing(out_path) as file:
         file.write(compressed)
     report = MicroReport(
@@ -131,16 +136,9 @@ def _compare(before: Execution, after: Execution) -> None:
                 )
 
 
-def _without_largest(
-    encodings: Encodings, groups: list[list[Constant]], arena: int, most: int
-) -> Encodings:
-    """Return the encodings without those of the largest group of tensors that is encoded."""
+def _without_largest(encodings: Encodings, groups: list[list[Constant]]) -> Encodings:
+    """Return the encodings without those of the largest tensors that are encoded."""
     encoded = [group for group in groups if group[0].key in encodings]
-    if not encoded:
-        raise MicroError(
-            f"The model takes an arena of {arena:,} bytes with no tensor encoded; "
-            f"{most:,} bytes are not enough."
-        )
     largest = max(encoded, key=lambda group: group[0].values.nbytes)
     keys = {constant.key for constant in largest}
     return {key: encoding for key, encoding in encodings.items() if key not in keys}

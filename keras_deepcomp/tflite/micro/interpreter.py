@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -117,10 +116,10 @@ def _random(
 
 
 def _start(folder: Path) -> subprocess.CompletedProcess[str]:
-    paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    worker = Path(__file__).with_name("worker.py")
     return subprocess.run(
-        [sys.executable, "-m", "keras_deepcomp.tflite.micro.worker", str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        # -P: the modules beside it are not for it to import by their short names.
+        [sys.executable, "-P", str(worker), str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

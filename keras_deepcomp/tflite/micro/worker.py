@@ -1,8 +1,9 @@
 """Runs models in TensorFlow Lite Micro's interpreter, in a process of its own.
 
-The interpreter trusts its models and may end the process that it runs in. Used by `interpreter`:
+The interpreter trusts its models and may end the process that it runs in. `interpreter` starts it,
+as a file, so that nothing else of the package is imported:
 
-    python -m keras_deepcomp.tflite.micro.worker FOLDER
+    python -P worker.py FOLDER
 
 `FOLDER` has `model-0.tflite`, `model-1.tflite` and so on, and `inputs.npz` with arrays
 "RUN-INPUT". Each model's outputs, "RUN-OUTPUT", go to `outputs-N.npz`, with its arena in bytes and
