@@ -95,24 +95,35 @@ def _constant(model: Any, key: TensorKey, tensor: Any) -> Constant | None:
     if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
         return None
     values = np.frombuffer(data.tobytes(), dtype).reshape(shape)
-    axis, zero_points = _channels(tensor.quantization, values.ndim)
-    if axis not in (None, 0, values.ndim - 1):
-        return None  # the decoders know channels along the first and the last axis
+    channels = _channels(tensor.quantization, shape)
+    if channels is None:
+        return None
+    axis, zero_points = channels
     return Constant(key, text(tensor.name), values, axis, zero_points, tensor.buffer)
 
 
-def _channels(quantization: Any, rank: int) -> tuple[int | None, npt.NDArray[np.int64]]:
-    """Return the axis of per-channel quantization, and the zero points, ready to broadcast."""
+def _channels(
+    quantization: Any, shape: tuple[int, ...]
+) -> tuple[int | None, npt.NDArray[np.int64]] | None:
+    """Return the axis of per-channel quantization, and the zero points, ready to broadcast.
+
+    None if the channels are along an axis that the decoders do not know.
+    """
     scales = () if quantization is None or quantization.scale is None else quantization.scale
     if not len(scales):
         return None, np.zeros((), np.int64)
     zero_points = np.zeros(len(scales), np.int64)
-    if quantization.zeroPoint is not None and len(quantization.zeroPoint):
-        zero_points[:] = quantization.zeroPoint
+    given = quantization.zeroPoint
+    if given is not None and len(given):
+        if len(given) not in (1, len(scales)):
+            return None
+        zero_points[:] = given
     if len(scales) == 1:
         return None, zero_points.reshape(())
     axis = int(quantization.quantizedDimension)
-    return axis, zero_points.reshape([-1 if i == axis else 1 for i in range(rank)])
+    if axis not in (0, len(shape) - 1) or len(scales) != shape[axis]:
+        return None
+    return axis, zero_points.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
 def _ints(values: Any) -> list[int]:

@@ -60,7 +60,12 @@ def read(data: bytes) -> Any:
     except (struct.error, ValueError, TypeError, IndexError, AttributeError) as error:
         raise MicroError(f"This .tflite file is damaged: {error}.") from error
     if not model.subgraphs or not model.buffers:
-        raise MicroError("This .tflite file has no graph or no buffers.")
+        raise MicroError("This .tflite file is damaged: it has no graph or no buffers.")
+    for number, graph in enumerate(model.subgraphs):
+        if not _is_whole(graph, len(model.buffers), len(model.operatorCodes or ())):
+            raise MicroError(
+                f"This .tflite file is damaged: subgraph {number} names what is not there."
+            )
     if any(buffer.offset >= _FIRST_OFFSET for buffer in model.buffers):
         raise MicroError(
             "This model keeps its weights behind the flatbuffer, as models over 2 GiB do; "
@@ -98,6 +103,22 @@ def operator_name(model: Any, operator: Any) -> str:
 def text(name: bytes | str | None) -> str:
     """Return a string of the schema; "" for none."""
     return name.decode(errors="replace") if isinstance(name, bytes) else name or ""
+
+
+def _is_whole(graph: Any, buffers: int, codes: int) -> bool:
+    """Return whether all numbers in a subgraph are those of something."""
+    tensors = len(graph.tensors or ())
+    operators = graph.operators or ()
+    used = [graph.inputs, graph.outputs]
+    used += [part for o in operators for part in (o.inputs, o.outputs, o.intermediates)]
+    # -1 stands for an input that is left out.
+    return (
+        all(0 <= tensor.buffer < buffers for tensor in graph.tensors or ())
+        and all(0 <= operator.opcodeIndex < codes for operator in operators)
+        and all(
+            -1 <= number < tensors for numbers in used if numbers is not None for number in numbers
+        )
+    )
 
 
 class _Builder(flatbuffers.Builder):

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from micro_models import Graph, dense, maxima
 
 from keras_deepcomp.tflite.micro import MicroError
+from keras_deepcomp.tflite.micro.constants import find_constants
 from keras_deepcomp.tflite.micro.flatbuffer import operator_name, read, schema, write
+from keras_deepcomp.tflite.micro.selection import choose
 
 
 def plain(value):
@@ -62,14 +64,24 @@ def test_what_is_not_a_tflite_file(data):
         read(data)
 
 
-@given(where=st.integers(8, 400), value=st.integers(0, 255))
-def test_a_damaged_file_is_read_or_refused(where, value):
-    data = bytearray(model())
-    data[where] = value
+WHOLE = model()
+
+
+@given(
+    places=st.lists(st.integers(8, len(WHOLE) - 1), min_size=1, max_size=4),
+    value=st.sampled_from([0, 1, 4, 127, 128, 255]),
+)
+@settings(max_examples=300)
+def test_a_damaged_file_is_refused_or_goes_all_the_way(places, value):
+    data = bytearray(WHOLE)
+    for place in places:
+        data[place] = value
     try:
-        read(bytes(data))
+        groups = find_constants(read(bytes(data)))
     except MicroError as error:
         assert "damaged" in str(error) or "behind the flatbuffer" in str(error)
+        return
+    choose(bytes(data), groups, "auto")
 
 
 def test_weights_behind_the_flatbuffer():
