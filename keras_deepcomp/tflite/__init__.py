@@ -5,7 +5,10 @@ the package by itself: `pip install keras_deepcomp[tflite]`, and `[micro]` for m
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_deepcomp.tflite.packing import pack, unpack
 
 _HOME = {
     "carray": "carray",
@@ -15,7 +18,10 @@ _HOME = {
     "unpack": "packing",
 }
 
-__all__: list[str] = []
+__all__ = [
+    "pack",
+    "unpack",
+]
 
 
 def __getattr__(name: str) -> Any:
