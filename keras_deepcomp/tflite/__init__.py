@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_deepcomp.tflite.c_array import carray
+    from keras_deepcomp.tflite.micro import compress_for_micro
     from keras_deepcomp.tflite.packing import pack, unpack
 
 _HOME = {
-    "carray": "carray",
+    "carray": "c_array",
     "compress_for_micro": "micro",
     "convert": "converting",
     "pack": "packing",
@@ -19,6 +21,8 @@ _HOME = {
 }
 
 __all__ = [
+    "carray",
+    "compress_for_micro",
     "pack",
     "unpack",
 ]

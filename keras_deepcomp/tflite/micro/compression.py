@@ -59,7 +59,8 @@ def compress_for_micro(
     Raises:
         UnsupportedModelError: TensorFlow Lite Micro cannot run the model; names the operator.
         OutputsDifferError: The compressed model computes something else. Nothing was written.
-        MicroError: It is not a `.tflite` file, it is compressed already, or the arena is too small.
+        MicroError: It is compressed already, or the arena is too small.
+        FormatError: It is not a `.tflite` file, or damaged.
         ValueError: There is no such method; an input does not fit the model.
         ImportError: The interpreter is not installed.
         OSError: A file cannot be read or written.

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_deepcomp.container import FormatError
+from keras_deepcomp.tflite.buffers import IDENTIFIER
 from keras_deepcomp.tflite.micro.encoding import ALIGNMENT
 from keras_deepcomp.tflite.micro.errors import MicroError
 
@@ -22,7 +24,6 @@ except ImportError as error:
 
 __all__ = ["DTYPES", "operator_name", "read", "schema", "text", "write"]
 
-_IDENTIFIER = b"TFL3"
 # With no data in the flatbuffer itself, from here on an offset tells where they are behind it.
 _FIRST_OFFSET = 2
 
@@ -50,20 +51,21 @@ def read(data: bytes) -> Any:
         The model; its arrays are views of `data`.
 
     Raises:
-        MicroError: It is not a `.tflite` file, or keeps weights outside its flatbuffer.
+        FormatError: It is not a `.tflite` file, or damaged.
+        MicroError: It keeps weights outside its flatbuffer.
     """
-    if data[4:8] != _IDENTIFIER:
-        raise MicroError("This is not a .tflite file: the identifier TFL3 is not there.")
+    if data[4:8] != IDENTIFIER:
+        raise FormatError("This is not a .tflite file: bytes 4 to 7 are not 'TFL3'.")
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
     # Of a damaged file the generated code reads whatever is there.
     except (struct.error, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise MicroError(f"This .tflite file is damaged: {error}.") from error
+        raise FormatError(f"This .tflite file is damaged: {error}.") from error
     if not model.subgraphs or not model.buffers:
-        raise MicroError("This .tflite file is damaged: it has no graph or no buffers.")
+        raise FormatError("This .tflite file is damaged: it has no graph or no buffers.")
     for number, graph in enumerate(model.subgraphs):
         if not _is_whole(graph, len(model.buffers), len(model.operatorCodes or ())):
-            raise MicroError(
+            raise FormatError(
                 f"This .tflite file is damaged: subgraph {number} names what is not there."
             )
     if any(buffer.offset >= _FIRST_OFFSET for buffer in model.buffers):
@@ -87,7 +89,7 @@ def write(model: Any) -> bytes:
         The file.
     """
     builder = _Builder(1 << 16)
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from micro_models import Graph, dense, maxima, scales, sparse
 
+from keras_deepcomp import cli
 from keras_deepcomp.tflite import compress_for_micro
 from keras_deepcomp.tflite.micro import (
     MicroError,
@@ -263,3 +266,15 @@ def test_the_files_outputs_are_compared_bit_by_bit():
     compression._compare(did(zero), did(zero.copy()))
     with pytest.raises(OutputsDifferError):
         compression._compare(did(zero), did(-zero))
+
+
+def test_the_command(tmp_path, capsys):
+    path, out = tmp_path / "model.tflite", tmp_path / "small.tflite"
+    path.write_bytes(dense(RNG(0), inputs=200).to_bytes())
+    words = ["tflite", "micro", str(path), str(out), "--method", "lut", "--json"]
+    assert cli.main(words) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["file_bytes_after"] == out.stat().st_size
+    assert result["tensors"][0]["method"] == "lut"
+    assert cli.main(["tflite", "micro", str(out), str(path)]) == 1
+    assert "compressed already" in capsys.readouterr().err
