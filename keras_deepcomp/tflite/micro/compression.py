@@ -13,7 +13,7 @@ from keras_deepcomp.container.disk import replacing
 from keras_deepcomp.tflite.micro.constants import Constant, find_constants
 from keras_deepcomp.tflite.micro.decode_operators import DECODE
 from keras_deepcomp.tflite.micro.errors import MicroError, OutputsDifferError
-from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, read, text
+from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, operator_names, read, text
 from keras_deepcomp.tflite.micro.interpreter import Execution, Inputs, execute, random_inputs
 from keras_deepcomp.tflite.micro.report import MicroReport, MicroTensor
 from keras_deepcomp.tflite.micro.selection import METHODS, Encodings, build, choose
@@ -93,6 +93,7 @@ def compress_for_micro(
         file.write(compressed)
     report = MicroReport(
         tuple(_described(constant, encodings) for group in groups for constant in group),
+        operator_names(read(compressed)),
         len(data),
         len(compressed),
         before.arena_bytes,

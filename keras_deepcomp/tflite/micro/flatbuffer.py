@@ -22,7 +22,7 @@ except ImportError as error:
         "`pip install keras_deepcomp[micro]` brings it."
     ) from error
 
-__all__ = ["DTYPES", "operator_name", "read", "schema", "text", "write"]
+__all__ = ["DTYPES", "operator_name", "operator_names", "read", "schema", "text", "write"]
 
 # With no data in the flatbuffer itself, from here on an offset tells where they are behind it.
 _FIRST_OFFSET = 2
@@ -100,6 +100,13 @@ def operator_name(model: Any, operator: Any) -> str:
         return text(code.customCode)
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     return _OPERATOR_NAMES.get(number, f"operator {number}")
+
+
+def operator_names(model: Any) -> tuple[str, ...]:
+    """Return the names of all operators that a model uses, each once, in alphabetical order."""
+    graphs = model.subgraphs
+    used = {operator_name(model, operator) for g in graphs for operator in g.operators or ()}
+    return tuple(sorted(used))
 
 
 def text(name: bytes | str | None) -> str:

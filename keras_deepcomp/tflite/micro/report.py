@@ -33,6 +33,7 @@ class MicroReport:
 
     Attributes:
         tensors: The tensors that might be decoded on the device.
+        operators: The operators that the written file uses, which the device's program must have.
         file_bytes_before: Bytes of the file that was read.
         file_bytes_after: Bytes of the file that was written.
         arena_bytes_before: Bytes of the arena that the interpreter used for the first.
@@ -43,6 +44,7 @@ class MicroReport:
     """
 
     tensors: tuple[MicroTensor, ...]
+    operators: tuple[str, ...]
     file_bytes_before: int
     file_bytes_after: int
     arena_bytes_before: int
@@ -73,7 +75,8 @@ class MicroReport:
         from rich.text import Text
 
         caption = (
-            f"outputs equal, bit for bit, on {self.runs} inputs; times on this machine, no device"
+            f"outputs equal, bit for bit, on {self.runs} inputs; times on this machine, no device\n"
+            f"operators: {', '.join(self.operators)}"
         )
         table = Table(box=box.SIMPLE_HEAD, caption=caption, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("tensor", overflow="fold", min_width=12)

@@ -252,6 +252,8 @@ def test_the_report_prints_and_goes_into_json(tmp_path, capsys):
     report = compress_for_micro(path, out, random_runs=1)
     text = capsys.readouterr().out
     assert "huffman" in text and f"{report.file_bytes_after:,}" in text and "arena" in text
+    assert report.operators == ("FULLY_CONNECTED", "TFLM_DECODE")
+    assert "operators: FULLY_CONNECTED, TFLM_DECODE" in " ".join(text.split())
     assert report.as_dict()["tensors"][0]["shape"] == (40, 200)
     assert report.as_dict()["ratio"] == report.ratio
     with pytest.raises(MicroError, match="compressed already"):
