@@ -77,7 +77,7 @@ bench-overhead: setup ## What pruning and sharing cost a training step, into ben
 	$(BIN)/python benchmarks/overhead.py
 
 bench-micro: setup ## LeNets and a keyword net from compressed weights on TensorFlow Lite Micro
-	$(BIN)/python benchmarks/tflite_micro.py
+	$(BIN)/python benchmarks/micro.py
 
 bench-micro-network: setup ## Train the keyword net, on made data, that bench-micro runs
 	$(BIN)/python benchmarks/keyword_net.py

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keras_deepcomp.subcommands import add_command, existing, report
+from keras_deepcomp.subcommands import KERAS_SUFFIXES, add_command, existing, quietly, report
 
 
 def add_to(commands: Any) -> None:
@@ -25,6 +25,13 @@ def add_to(commands: Any) -> None:
     )
     pack.add_argument("tflite", help="a .tflite file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: TFLITE with .kdc)")
+    pack.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        metavar="0-9",
+        help="how long to search for a smaller file (default: 5)",
+    )
 
     unpack = add(
         "unpack", _unpack, "bring back the .tflite file from a .kdc file", "model.kdc model.tflite"
@@ -32,6 +39,23 @@ def add_to(commands: Any) -> None:
     unpack.add_argument("kdc", help="a .kdc file that `tflite pack` wrote")
     unpack.add_argument(
         "tflite", nargs="?", help="the .tflite file to write (default: KDC with .tflite)"
+    )
+
+    convert = add(
+        "convert",
+        _convert,
+        "convert a Keras model to TensorFlow Lite, and check that zeros and shared values stay",
+        "model.kdc model.tflite --quantize int8 --data x.npy",
+    )
+    convert.add_argument("model", help="a .kdc, .keras or .h5 file")
+    convert.add_argument("tflite", help="the .tflite file to write")
+    convert.add_argument(
+        "--quantize", choices=["dynamic", "int8"], help="quantize weights, or all of it, to int8"
+    )
+    convert.add_argument("--data", help="representative inputs: a .npy file")
+    convert.add_argument("--labels", help="their classes, to go by accuracy: a .npy file")
+    convert.add_argument(
+        "--batch", type=int, default=1, help="size of the batch; 0 for any (default: 1)"
     )
 
     micro = add(
@@ -66,11 +90,13 @@ def add_to(commands: Any) -> None:
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.container import DEFAULT_EFFORT
     from keras_deepcomp.tflite import pack
 
     source = existing(options.tflite)
     target = Path(options.kdc or source.with_suffix(".kdc"))
-    size = pack(source, target)
+    effort = DEFAULT_EFFORT if options.effort is None else options.effort
+    size = pack(source, target, effort)
     before = source.stat().st_size
     return report(
         options,
@@ -90,6 +116,34 @@ def _unpack(options: argparse.Namespace) -> dict[str, Any]:
         f"{source} ({source.stat().st_size:,} B) -> {target} ({size:,} B)",
         {"source": str(source), "file": str(target), "file_bytes": size},
     )
+
+
+def _convert(options: argparse.Namespace) -> dict[str, Any]:
+    import numpy as np
+
+    source = existing(options.model)
+    data = None if options.data is None else np.load(existing(options.data), allow_pickle=False)
+    if options.labels is not None:
+        if data is None:
+            raise ValueError("--labels go with --data.")
+        data = (data, np.load(existing(options.labels), allow_pickle=False))
+    with quietly():
+        from keras_deepcomp.keras_files import load_keras_file
+        from keras_deepcomp.saving import load_model
+        from keras_deepcomp.tflite import convert
+
+        load = load_keras_file if source.suffix.lower() in KERAS_SUFFIXES else load_model
+        result = convert(
+            load(source),
+            options.tflite,
+            options.quantize,
+            data,
+            batch=options.batch or None,
+            verbose=False,
+        )
+    if not options.json:
+        result.print()
+    return {"source": str(source), "file": options.tflite, **result.as_dict()}
 
 
 def _micro(options: argparse.Namespace) -> dict[str, Any]:

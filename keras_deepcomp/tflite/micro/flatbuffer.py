@@ -5,22 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.tflite.buffers import IDENTIFIER
 from keras_deepcomp.tflite.micro.encoding import ALIGNMENT
 from keras_deepcomp.tflite.micro.errors import MicroError
-
-try:
-    import flatbuffers
-    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-except ImportError as error:
-    raise ImportError(
-        "TensorFlow Lite Micro's interpreter is not installed; "
-        "`pip install keras_deepcomp[micro]` brings it."
-    ) from error
 
 __all__ = ["DTYPES", "operator_name", "operator_names", "read", "schema", "text", "write"]
 
