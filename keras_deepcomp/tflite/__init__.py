@@ -8,13 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_deepcomp.tflite.c_array import carray
     from keras_deepcomp.tflite.converting import convert
     from keras_deepcomp.tflite.errors import ConversionError
+    from keras_deepcomp.tflite.micro import compress_for_micro
     from keras_deepcomp.tflite.packing import pack, unpack
 
 _HOME = {
     "ConversionError": "errors",
-    "carray": "carray",
+    "carray": "c_array",
     "compress_for_micro": "micro",
     "convert": "converting",
     "pack": "packing",
@@ -24,6 +26,8 @@ _EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "tflite_micro": 
 
 __all__ = [
     "ConversionError",
+    "carray",
+    "compress_for_micro",
     "convert",
     "pack",
     "unpack",

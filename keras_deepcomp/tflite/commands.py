@@ -58,6 +58,36 @@ def add_to(commands: Any) -> None:
         "--batch", type=int, default=1, help="size of the batch; 0 for any (default: 1)"
     )
 
+    micro = add(
+        "micro",
+        _micro,
+        "let TensorFlow Lite Micro decode a model's weights when it needs them",
+        "model.tflite small.tflite",
+    )
+    micro.add_argument("tflite", help="a .tflite file for TensorFlow Lite Micro")
+    micro.add_argument("out", help="the .tflite file to write")
+    micro.add_argument(
+        "--method",
+        default="auto",
+        choices=("auto", "huffman", "pruning", "lut"),
+        help="one kind of coding only (default: the best for each tensor)",
+    )
+    micro.add_argument(
+        "--max-arena", type=int, metavar="BYTES", help="the most arena that the model may take"
+    )
+
+    carray = add(
+        "carray",
+        _carray,
+        "write a .tflite file as an array in C, with a header",
+        "small.tflite model_data.cc",
+    )
+    carray.add_argument("tflite", help="a .tflite file")
+    carray.add_argument(
+        "source", help="the .c, .cc or .cpp file to write; the header lies beside it"
+    )
+    carray.add_argument("--name", help="the array's name (default: that of the source)")
+
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp.container import DEFAULT_EFFORT
@@ -114,3 +144,29 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         result.print()
     return {"source": str(source), "file": options.tflite, **result.as_dict()}
+
+
+def _micro(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.tflite import compress_for_micro
+
+    done = compress_for_micro(
+        existing(options.tflite),
+        options.out,
+        options.method,
+        max_arena_bytes=options.max_arena,
+        verbose=not options.json,
+    )
+    return {"source": options.tflite, "file": options.out, **done.as_dict()}
+
+
+def _carray(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.tflite import carray
+
+    source = Path(options.source)
+    size = carray(existing(options.tflite), source, options.name)
+    header = source.with_suffix(".h")
+    return report(
+        options,
+        f"{options.tflite} ({size:,} B) -> {source}, {header}",
+        {"source": options.tflite, "file": str(source), "header": str(header), "bytes": size},
+    )
