@@ -21,8 +21,17 @@ static void *more(void *old, size_t size) {
 }
 
 static void check(kdc_status status) {
+    static const char *const messages[] = {
+        [KDC_NOT_KDC] = "this is not a .kdc file",
+        [KDC_VERSION] = "it is of a version of the format that this decoder does not know",
+        [KDC_CHECKSUM] = "a checksum is wrong: bytes were changed, added or cut off",
+        [KDC_DAMAGED] = "it breaks a rule of the format",
+        [KDC_NEED_MEMORY] = "there is not enough memory to work in",
+        [KDC_OUT_SIZE] = "there is not enough memory for the result",
+        [KDC_TOO_LARGE] = "it is too large for this machine",
+    };
     if (status == KDC_OK || status == KDC_END) return;
-    fprintf(stderr, "Nothing was taken over: %s.\n", kdc_message(status));
+    fprintf(stderr, "The file is refused: %s.\n", messages[status]);
     exit(1);
 }
 

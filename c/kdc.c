@@ -1,11 +1,12 @@
 /* See kdc.h. What is read here, docs/format.md tells in the same words. */
 #include "kdc.h"
+#include "kdc_dictionary.h"
 
 #include <string.h>
 
 enum {
-    RAW = 1, CODED = 2, UINT8 = 5, COMPLEX128 = 13, TYPES = 27,
-    HEAD = 5, TRAILER = 12, RAW_BLOCK = 4 << 20, DICTIONARY = 4696,
+    RAW = 1, CODED = 2, BOOL = 0, UINT8 = 5, COMPLEX128 = 13, INT4 = 23, INT2 = 25, TYPES = 27,
+    HEAD = 5, TRAILER = 12, RAW_BLOCK = 4 << 20,
     LONGEST = 30, MOST_SYMBOLS = 4096, BAND = 1 << 20, CLASSES = 16, SIGN_CLASSES = 8,
     DEAD = 128 /* instead of a score: more than any sum of scores and votes */
 };
@@ -16,93 +17,25 @@ enum {
 #define TAKE(a, pointer, count) \
     do { if (!((pointer) = take(a, count, sizeof *(pointer)))) return KDC_NEED_MEMORY; } while (0)
 
-static const struct { const char *name; uint8_t size, largest; } types[TYPES] = {
-    {"bool", 1, 1}, {"int8", 1, 255}, {"int16", 2, 255}, {"int32", 4, 255}, {"int64", 8, 255},
-    {"uint8", 1, 255}, {"uint16", 2, 255}, {"uint32", 4, 255}, {"uint64", 8, 255},
-    {"float16", 2, 255}, {"float32", 4, 255}, {"float64", 8, 255}, {"complex64", 8, 255},
-    {"complex128", 16, 255}, {"bfloat16", 2, 255}, {"float8_e4m3fn", 1, 255},
-    {"float8_e5m2", 1, 255}, {"float8_e4m3fnuz", 1, 255}, {"float8_e5m2fnuz", 1, 255},
-    {"float8_e4m3b11fnuz", 1, 255}, {"float8_e4m3", 1, 255}, {"float8_e3m4", 1, 255},
-    {"float8_e8m0fnu", 1, 255}, {"int4", 1, 15}, {"uint4", 1, 15}, {"int2", 1, 3}, {"uint2", 1, 3},
+static const char *const names[] = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+    "float32", "float64", "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e5m2",
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz", "float8_e4m3", "float8_e3m4",
+    "float8_e8m0fnu", "int4", "uint4", "int2", "uint2",
 };
-
-/* What texts are inflated after: docs/format-dictionary.txt. */
-static const char dictionary[][84] = {
-    "\",\"config\":{\"},\"module\":\",\"registered_name\":\"interpolationfill_modefill_value_rangeb",
-    "ilinearestmax_tokensoutput_modestandardize,\"exponential\",\"leaky_relu\",\"softplus\"Vari",
-    "anceScaling\",{\"distribution\":\"uniform\",\"mode\":\"fan_out\",\"scale\":[\"MaxNorm\",{\"max_val",
-    "ue\":\"NonNeg\"[\"L1L2\",\"Constant\"HeUniform\"LecunNormal\"LecunUniform\"RandomUniform\"Ortho",
-    "gonal\"Ones\"Zeros\"TruncatedNormal\"GlorotNormal\"RandomNormal\"bias_initializer\":[\"_cons",
-    "traint\":[\"_regularizer\":[\"QuantizedDTypePolicyQuantizer\"recurrent_activation\":\"recur",
-    "rent_dropoutunit_forget_bias\"stateful\":true\"return_state\":true\"merge_mode\":\"decoderg",
-    "roupsactivity_regularizer\"data_format\":\"channels_first\"_projectoutput_paddingnegativ",
-    "e_slopethreshold_proj\"bias_axes\":\"equation\":\"output_shape\"keepdims\":true{\"use_bias\":",
-    "false}],[\"BatchNormalization\",\"sparse\":true\"ragged\":true0.0005],[\"CategoryEncoding\",",
-    "\"category_encoding\"RandomBrightness{\"<\":[{\"args\":[[\"<\",\"RandomTranslation\"RandomCont",
-    "rast\"SpectralNormalization\"mean\":[\"ZeroPadding1D\",\"zero_padding1d],[\"Masking\",\"maski",
-    "ng\"UpSampling1D\",\"up_sampling1d\"silu\"AlphaDropout\"Identity\",\"identity\"AveragePooling",
-    "1D\",\"average_pooling1d\"GroupQueryAttention\"RandomZoom\",\"random_zoom\"RandomRotation\",",
-    "\"random_rotationkey/kernel\"RandomFlip\",\"random_flip\"CenterCrop\"mask_zero\":truereset_",
-    "after\"Resizing\",\"resizing\"IntegerLookup[null,28,28,1]],[\"Conv2D\",\"conv2d\"StringLooku",
-    "p\",\"string_lookup\"TextVectorization\",\"text_vectorization\"UnitNormalization\",\"unit_no",
-    "rmalization\"RMSNormalization\",\"rms_normalization],[\"Conv2DTranspose\",\"conv2d_transpo",
-    "se\"GroupNormalization\",\"group_normalization\"AdditiveAttention\",\"additive_attention\"A",
-    "ttention\",\"attention/pointwise_kernel\n\204\"Dot\",\"dot\"Subtract\",\"subtract\"Maximum\",\"maxi",
-    "mum\"Average\",\"average],[\"GRU\",\"gru\"RepeatVector\",\"repeat_vector],[\"Normalization\",\"n",
-    "ormalization\"Permute\",\"permute\"Conv1DTranspose\",\"conv1d_transpose\"GaussianNoise\",\"ga",
-    "ussian_noise\"SpatialDropout1D\",\"spatial_dropout1d\"output_layers\":[[\"ELU\",\"elu\"PReLU\"",
-    ",\"p_re_lu\"EinsumDense\",\"einsum_dense_add],[\"AveragePooling2D\",\"average_pooling2datte",
-    "ntion_output/kernel\"mixed_bfloat16\"_bn_relubn_avg_poolmodel_1_expand0.999],[\"GlobalM",
-    "axPooling2D\",\"global_max_pooling2d{\"class_name\":\"features,\"hard_silu\"depth_multiplie",
-    "r\":],[\"MaxPooling1D\",\"max_pooling1d\"variance\":[],[\"Discretization\",\"discretization,\"",
-    "relu6\"],[\"ReLU\",\"re_luquery/kernel0.001layer_normalization/gamma],[\"GlobalMaxPooling",
-    "1D\",\"global_max_pooling1d],[\"GlobalAveragePooling2D\",\"global_average_pooling2d],[\"Co",
-    "nvLSTM2D\",\"conv_lstm2d\"dilation_rate\":[2,2]\037batch_normalization/moving_mean\nA],[\"Sep",
-    "arableConv2D\",\"separable_conv2d],[\"Bidirectional\",\"bidirectional],[\"Cropping2D\",\"cro",
-    "pping2dfunctional_],[\"LayerNormalization\",\"layer_normalization],[\"MultiHeadAttention",
-    "\",\"multi_head_attentionuint8],[\"Conv3D\",\"conv3d],[\"GlobalAveragePooling1D\",\"global_a",
-    "verage_pooling1d],[\"TimeDistributed\",\"time_distributed\031batch_normalization/gamma\nA/d",
-    "epthwise_kernel\n\204],[\"UpSampling2D\",\"up_sampling2d\"epsilon\":1e-06pool1\"cropping\":[[51",
-    "2[7,7]\"backward_layer\":[\"LSTM\",\"backward_lstm\",0.25]\"go_backwards\":true,\"return_sequ",
-    "ences\":truencoder\"sigmoid\"],[\"LeakyReLU\",\"leaky_re_lu],[\"Multiply\",\"multiply_2\"],[\"F",
-    "latten\",\"flatten],[\"Activation\",\"activation_depthwise],[\"Rescaling\",\"rescaling\015conv2",
-    "d/kernel\n\204\"trainable\":false#batch_normalization/moving_variance\nA[2,2],\"same\",256],[",
-    "\"Add\",\"addblock1],[\"Softmax\",\"softmaxblock_0.0001]\"epsilon\":1e-05],[\"LSTM\",\"lstmcoun",
-    "t\"shared_axes\":[1,2]\"offset\":-1.0hidden/iterationpredictions[5,5],\"hard_sigmoid\"],[\"",
-    "Reshape\",\"reshape],[\"SimpleRNN\",\"simple_rnn\",0,0],[\"ZeroPadding2D\",\"zero_padding2d\"d",
-    "type\":[\"DTypePolicy\",\"mixed_float16],[\"DepthwiseConv2D\",\"depthwise_conv2d],[\"Spatial",
-    "Dropout2D\",\"spatial_dropout2d\"zero_output_for_mask\":true}],[\"[1,1],\"selu\"[null,224,2",
-    "24,3]],[\"\013conv2d/bias\nAlstm/lstm_cell/recurrent_kernel\n\202{\"activation\":\"relu\"}],[\"val",
-    "ue/kernel0.00392156862745098],[\"SeparableConv1D\",\"separable_conv1d\"float64\"gelu\"{\"dt",
-    "ype\":\"int32\"}],[\"Embedding\",\"embedding\"int64\"use_causal_mask\":true/embeddings\n\2021000,",
-    "\"softmax\"]]]]128,\"elu\"[1,[\"Functional\",\"functional\",[[\"InputLayer\",\"input_layer\",[nu",
-    "ll,{\"<\":[[{\"padding\":\"same\",\"use_bias\":false}],[\"BatchNormalization\",\"batch_normaliz",
-    "ation\030batch_normalization/beta\nA0.5],[\"Dense\",\"],[\"MaxPooling2D\",\"max_pooling2d\"kwar",
-    "gs\":{\"training\":false}}]}],[\"Concatenate\",\"concatenate[null,784]],[\"Dense\",\"dense,\"t",
-    "anh\"],[\"Dropout\",\"dropout{\"activation\":\"relu\",\"padding\":\"same\"}],[\"Conv1D\",\"conv1dfc",
-    "1/seed_generator_state\007A\002\"attention_axes\":[1],\"dropout\":0.1,\"value_dim\":gru/gru_cell",
-    "/kernelscale\"kernel_initializer\":[\"HeNormal\"],\"kernel_regularizer\":[\"L2\",10,\"softmax",
-    "\"]]]]_1\",\014dense/kernel\n\20264,[3,3],\ndense/bias\nA[1,[\"Sequential\",\"sequential\",[[\"Input",
-    "Layer\",\"input_layer\",[null,\"relu\"],[\"Dense\",\"dense_\"input_layers\":[[\"\001\005keras",
-};
+static const uint8_t sizes[] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16, 2}; /* and then 1 */
 
 /* Memory: pieces of what the caller gave, one after the other, each at a multiple of 8. A function
  * that is given a copy of the arena has taken nothing when it returns. */
 typedef struct { uint8_t *base; size_t size, used, *need; } arena;
 
-static arena arena_of(kdc_file *f, void *work, size_t size) {
-    size_t pad = (size_t)(0 - (uintptr_t)work) % 8;
-    f->need = 0;
-    return (arena){(uint8_t *)work + pad, size < pad ? 0 : size - pad, 0, &f->need};
-}
-
 static void *take(arena *a, uint64_t count, size_t width) {
-    uint64_t end = count < SIZE_MAX / 32 ? a->used + (count * width + 8) / 8 * 8 : SIZE_MAX - 7;
-    uint8_t *start = a->base + a->used;
-    if (end + 7 > *a->need) *a->need = (size_t)end + 7; /* It may begin anywhere next time. */
+    uint64_t end = count < SIZE_MAX / 32 ? a->used + (count * width + 8) / 8 * 8 : SIZE_MAX;
+    size_t start = a->used;
+    if (end > *a->need) *a->need = (size_t)end;
     if (end > a->size) return NULL;
     a->used = (size_t)end;
-    return start;
+    return a->base + start;
 }
 
 /* Bits from the front, those of a byte from the most significant one, or from the least if
@@ -112,7 +45,6 @@ typedef kdc_bits bits;
 static bits bits_of(const uint8_t *data, size_t bytes) { return (bits){data, 8 * bytes, 0, 0}; }
 static int over(const bits *b) { return b->place > b->end; }
 static uint32_t fail(bits *b) { return b->place = b->end + 1, 0; }
-
 static void skip(bits *b, size_t count) {
     if ((b->place += count) > b->end) fail(b);
 }
@@ -138,28 +70,23 @@ static uint32_t number(bits *b, unsigned count) { /* of up to 32 bits */
     return over(b) ? 0 : value;
 }
 
-static uint32_t number_at(bits b, size_t place, unsigned count) {
-    b.place = place;
-    return number(&b, count);
-}
-
 static uint64_t golomb(bits *b, unsigned order) {
     unsigned count = order;
     for (; !number(b, 1); count++)
-        if (over(b) || count == order + 63 || count == 64) return fail(b); /* Nothing is so large. */
+        if (over(b) || count == order + 63 || count == 64) return fail(b);
     uint64_t low = count > 32 ? (uint64_t)number(b, count - 32) << 32 : 0;
     low |= number(b, count > 32 ? 32 : count);
     if (count == 64 && low >> order) return fail(b);
     return (count < 64 ? (uint64_t)1 << count : 0) + low - ((uint64_t)1 << order);
 }
 
-static int64_t signed_golomb(bits *b, unsigned order) {
+static int signed_golomb(bits *b, unsigned order) { /* All signed numbers are small. */
     uint64_t value = golomb(b, order);
-    return value % 2 ? -(int64_t)(value / 2) - 1 : (int64_t)(value / 2);
+    if (value > 255) return (int)fail(b);
+    return value % 2 ? -(int)(value / 2) - 1 : (int)(value / 2);
 }
 
-/* All but zero bits of less than a byte has to have been read. */
-static kdc_status finish(bits *b) {
+static kdc_status finish(bits *b) { /* Less than a byte is left, and its bits are zero. */
     NEED(!over(b) && b->end - b->place < 8 && number(b, (unsigned)(b->end - b->place)) == 0);
     return KDC_OK;
 }
@@ -183,39 +110,30 @@ static uint64_t varint(bits *b) {
     return fail(b);
 }
 
-static int is_utf8(const uint8_t *s, size_t size) {
-    for (size_t i = 0, more; i < size; i += more + 1) {
-        unsigned c = s[i], next = i + 1 < size ? s[i + 1] : 0;
-        more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
-        if ((c >= 0x80 && c < 0xC2) || c > 0xF4 || more >= size - i) return 0;
-        if ((c == 0xE0 && next < 0xA0) || (c == 0xED && next > 0x9F) || /* surrogates */
-            (c == 0xF0 && next < 0x90) || (c == 0xF4 && next > 0x8F)) return 0;
-        for (size_t j = 1; j <= more; j++)
-            if (s[i + j] >> 6 != 2) return 0;
-    }
-    return 1;
-}
-
-static void text(bits *b, uint64_t length, const char **start, size_t *size) {
-    const uint8_t *s = bytes(b, length);
+static void text(bits *b, uint64_t length, const char **start, size_t *size) { /* UTF-8 */
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const uint8_t *s = bytes(b, length), *end = over(b) ? s : s + length;
     *start = (const char *)s;
-    *size = over(b) ? 0 : (size_t)length;
-    if (!is_utf8(s, *size)) fail(b);
+    *size = (size_t)(end - s);
+    while (s < end) {
+        unsigned first = *s++, more = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+        unsigned i = 0;
+        uint32_t point = more ? first & 0x3F >> more : first;
+        for (; i < more && s < end && *s >> 6 == 2; i++) point = point << 6 | (*s++ & 0x3F);
+        if (i < more || (!more && first > 0x7F) || first > 0xF7 || point < least[more] ||
+            point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) fail(b); /* surrogates */
+    }
 }
 
-static void string(bits *b, const char **start, size_t *size) {
-    uint64_t length = varint(b);
-    text(b, length, start, size);
-    if (length < 1 || length > 65535) fail(b);
+static uint64_t pattern_at(const uint8_t *at, size_t item) {
+    uint64_t pattern = 0;
+    while (item-- > 0) pattern = pattern << 8 | at[item];
+    return pattern;
 }
 
 /* Checksums. */
-static uint32_t u32(const uint8_t *at) {
-    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
 static uint32_t crc32(const kdc_file *f, const uint8_t *at, size_t size) {
-    uint32_t crc = 0xFFFFFFFF;
+    uint32_t crc = UINT32_MAX;
     while (size--) crc = crc >> 8 ^ f->crc[(crc ^ *at++) & 255];
     return ~crc;
 }
@@ -223,10 +141,8 @@ static uint32_t crc32(const kdc_file *f, const uint8_t *at, size_t size) {
 static size_t sum_bytes(uint64_t length) { return length < 4096 ? 2 : 4; }
 
 static kdc_status check_block(const kdc_file *f, const uint8_t *at, size_t length) {
-    uint32_t sum = crc32(f, at, length);
-    for (size_t i = 0; i < sum_bytes(length); i++)
-        if (at[length + i] != (sum >> 8 * i & 255)) return KDC_CHECKSUM;
-    return KDC_OK;
+    uint64_t wrong = crc32(f, at, length) ^ pattern_at(at + length, sum_bytes(length));
+    return (wrong & (length < 4096 ? 0xFFFF : 0xFFFFFFFF)) ? KDC_CHECKSUM : KDC_OK;
 }
 
 /* Sorting: numbers, or strings with their lengths, by their places in a text. */
@@ -244,7 +160,8 @@ static void sort(uint32_t *x, size_t count, const uint8_t *strings) { /* Shell's
     for (; gap > 0; gap /= 3)
         for (size_t i = gap; i < count; i++) {
             uint32_t moving = x[i];
-            for (j = i; j >= gap && before(strings, moving, x[j - gap]); j -= gap) x[j] = x[j - gap];
+            for (j = i; j >= gap && before(strings, moving, x[j - gap]); j -= gap)
+                x[j] = x[j - gap];
             x[j] = moving;
         }
 }
@@ -257,12 +174,11 @@ static kdc_status all_differ(uint32_t *places, uint64_t count, const uint8_t *st
 
 /* Huffman codes, DEFLATE's included. A symbol is `together` digits of `width` bits. */
 typedef struct {
-    uint8_t *fast;    /* For so many bits ahead, the length of the code that they begin with, or 0. */
+    uint8_t *fast;    /* The length of the code that so many bits ahead begin with, or 0. */
     uint16_t *sorted; /* Symbols by (length, symbol). */
     uint32_t limit[LONGEST + 1];  /* Bits ahead below it begin with a code of at most the length. */
     uint32_t offset[LONGEST + 1]; /* From a code of the length to its place in `sorted`. */
     unsigned longest, together, width;
-    int complete;
 } code;
 
 static kdc_status take_code(arena *a, code *c, size_t symbols) {
@@ -295,8 +211,7 @@ static kdc_status make_code(code *c, const uint8_t *lengths, size_t symbols) {
     memset(c->fast + filled, 0, ((size_t)1 << KDC_FAST_BITS) - filled);
     for (size_t i = 0; i < symbols; i++)
         if (lengths[i]) c->sorted[start[lengths[i]]++] = (uint16_t)i;
-    c->complete = next == (uint64_t)1 << 32;
-    NEED(c->complete || c->longest <= 1); /* A lone symbol leaves a bit without meaning. */
+    NEED(next == (uint64_t)1 << 32 || c->longest <= 1); /* All bits mean something. */
     return KDC_OK;
 }
 
@@ -312,53 +227,41 @@ static unsigned next_symbol(bits *b, const code *c) {
     return c->sorted[(uint32_t)((ahead >> (32 - length)) + c->offset[length])];
 }
 
-/* Turns ascending weights into lengths of codes, descending, in place, as Moffat and Katajainen
- * (1995) do: into parents of joined ones, then their depths, then leaves where depths have room. */
-static void weights_to_lengths(uint32_t *w, size_t count) {
-    size_t leaf = 0, root = 0, joined, inner, places = 1;
-    for (joined = 0; joined + 1 < count; joined++) {
-        uint32_t total = 0;
-        for (unsigned i = 0; i < 2; i++)
-            if (leaf < count && (root >= joined || w[leaf] <= w[root])) {
-                total += w[leaf++];
-            } else {
-                total += w[root];
-                w[root++] = (uint32_t)joined;
-            }
-        w[joined] = total;
-    }
-    w[count - 2] = 0;
-    for (joined = count - 2; joined-- > 0;) w[joined] = w[w[joined]] + 1;
-    joined = count - 1;
-    for (uint32_t depth = 0; count > 0; depth++, places = 2 * inner) {
-        for (inner = 0; joined > 0 && w[joined - 1] == depth; joined--) inner++;
-        for (; places > inner; places--) w[--count] = depth;
-    }
-}
-
 /* Makes the Huffman code of `together` digits to a base, from the weights of single digits. */
 static kdc_status huffman(arena a, code *c, const uint32_t *single, size_t base, unsigned together,
                           unsigned shift, unsigned last_shift) {
-    size_t symbols = base, i;
-    uint32_t *weights, *keys;
+    size_t symbols = base, i, leaf = 0, joined;
+    uint32_t *w, *keys;
+    uint16_t *parents;
     uint8_t *lengths;
     for (i = 1; i < together; i++) symbols *= base;
-    TAKE(&a, weights, symbols);
+    TAKE(&a, w, 2 * symbols);
+    TAKE(&a, parents, 2 * symbols);
     TAKE(&a, keys, symbols);
     TAKE(&a, lengths, symbols);
-    memcpy(weights, single, base * sizeof *single);
+    memcpy(w, single, base * sizeof *single);
     for (size_t have = base; have < symbols; have *= base)
         for (i = have * base; i-- > 0;) /* the first ones last, as they are read until then */
-            weights[i] = (uint32_t)((uint64_t)weights[i / base] * single[i % base] >> shift);
+            w[i] = (uint32_t)((uint64_t)w[i / base] * single[i % base] >> shift);
     for (i = 0; i < symbols; i++) { /* Weights are at most 2^20, symbols below 2^12. */
-        uint32_t weight = weights[i] >> last_shift;
+        uint32_t weight = w[i] >> last_shift;
         keys[i] = (weight ? weight - 1 : 0) << 12 | (uint32_t)i;
     }
     sort(keys, symbols, NULL);
-    for (i = 0; i < symbols; i++) weights[i] = (keys[i] >> 12) + 1;
-    weights_to_lengths(weights, symbols);
-    NEED(weights[0] <= LONGEST);
-    for (i = 0; i < symbols; i++) lengths[keys[i] & 4095] = (uint8_t)weights[i];
+    for (i = 0; i < symbols; i++) w[i] = (keys[i] >> 12) + 1;
+    for (i = joined = symbols; i < 2 * symbols - 1; i++) { /* Joined ones ascend as well. */
+        w[i] = 0;
+        for (unsigned two = 0; two < 2; two++) {
+            int single_one = leaf < symbols && (joined == i || w[leaf] <= w[joined]);
+            size_t least = single_one ? leaf++ : joined++;
+            w[i] += w[least];
+            parents[least] = (uint16_t)i;
+        }
+    }
+    w[2 * symbols - 2] = 0; /* From here on they are depths. */
+    for (i = 2 * symbols - 2; i-- > 0;) w[i] = w[parents[i]] + 1;
+    NEED(w[0] <= LONGEST);
+    for (i = 0; i < symbols; i++) lengths[keys[i] & 4095] = (uint8_t)w[i];
     TRY(make_code(c, lengths, symbols));
     if (together == 1) return KDC_OK;
     c->together = together; /* Digits of whole bits can be taken apart without dividing. */
@@ -398,17 +301,22 @@ static uint32_t low_first(bits *b, unsigned count) {
 }
 
 static kdc_status read_codes(bits *b, int fixed, code *symbols, code *distances) {
-    static const uint8_t order[] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+    static const uint8_t order[] = {
+        16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     uint8_t lengths[320] = {0};
-    unsigned i, first = fixed ? 288 : 257 + low_first(b, 5);
-    unsigned all = fixed ? 320 : first + 1 + low_first(b, 5), count = fixed ? 0 : 4 + low_first(b, 4);
-    NEED(fixed || (first <= 286 && all - first <= 30));
-    for (i = 0; i < count; i++) lengths[order[i]] = (uint8_t)low_first(b, 3);
-    if (!fixed) TRY(make_code(distances, lengths, 19));
-    NEED(fixed || distances->complete);
-    for (i = 0; fixed && i < all; i++)
+    unsigned i = 0, first = 288, all = 320;
+    for (; fixed && i < all; i++)
         lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : i < 288 ? 8 : 5;
-    for (i = fixed ? all : 0; i < all;) {
+    if (!fixed) {
+        first = 257 + low_first(b, 5);
+        all = first + 1 + low_first(b, 5);
+        NEED(first <= 286 && all - first <= 30);
+        for (unsigned j = 0, n = 4 + low_first(b, 4); j < n; j++)
+            lengths[order[j]] = (uint8_t)low_first(b, 3);
+        TRY(make_code(distances, lengths, 19));
+        NEED(distances->longest != 1 || distances->limit[1] == 0); /* no lone symbol */
+    }
+    while (i < all) {
         unsigned symbol = next_symbol(b, distances), length = symbol < 16 ? symbol : 0, times = 1;
         NEED(symbol != 16 || i > 0);
         if (symbol == 16) length = lengths[i - 1];
@@ -424,13 +332,13 @@ static kdc_status read_codes(bits *b, int fixed, code *symbols, code *distances)
 static kdc_status inflate(arena a, bits b, uint8_t *out, size_t size) {
     code symbols, distances;
     size_t have = 0, length, distance;
-    unsigned last, kind, previous = 0, symbol, extra;
+    unsigned header, kind, previous = 0, symbol, extra;
     b.reversed = 1;
     TRY(take_code(&a, &symbols, 288));
     TRY(take_code(&a, &distances, 32));
     do {
-        last = low_first(&b, 1);
-        kind = low_first(&b, 2);
+        header = low_first(&b, 3);
+        kind = header >> 1;
         NEED(!over(&b) && kind < 3);
         if (kind == 0) {
             b.place = (b.place + 7) / 8 * 8;
@@ -445,10 +353,8 @@ static kdc_status inflate(arena a, bits b, uint8_t *out, size_t size) {
         previous = kind;
         while ((symbol = next_symbol(&b, &symbols)) != 256) {
             NEED(!over(&b) && symbol < 286 && have < size);
-            if (symbol < 256) {
-                out[have++] = (uint8_t)symbol;
-                continue;
-            }
+            if (symbol < 256) out[have++] = (uint8_t)symbol;
+            if (symbol < 256) continue;
             symbol -= 257;
             extra = symbol < 8 || symbol == 28 ? 0 : symbol / 4 - 1;
             length = symbol == 28 ? 258 : symbol < 8 ? 3 + symbol : ((4 + symbol % 4) << extra) + 3;
@@ -463,7 +369,7 @@ static kdc_status inflate(arena a, bits b, uint8_t *out, size_t size) {
                 out[have] = distance <= have ? out[have - distance]
                     : (uint8_t)(&dictionary[0][0])[DICTIONARY + have - distance];
         }
-    } while (!last);
+    } while (header % 2 == 0);
     NEED(have == size && !over(&b) && b.end - b.place < 8);
     return KDC_OK;
 }
@@ -471,9 +377,9 @@ static kdc_status inflate(arena a, bits b, uint8_t *out, size_t size) {
 /* The file. */
 static kdc_status read_type(bits *b, kdc_tensor *t, unsigned rank) {
     uint64_t bound;
-    NEED(!over(b) && t->type < TYPES && rank <= KDC_RANK);
+    NEED(!over(b) && t->type < TYPES && rank <= KDC_RANK && t->name_length - 1 < 65535);
     t->rank = (int)rank;
-    t->size = bound = t->item = types[t->type].size;
+    t->size = bound = t->item = (size_t)t->type < sizeof sizes ? sizes[t->type] : 1;
     for (unsigned i = 0; i < rank; i++) {
         uint64_t dimension = t->shape[i] = varint(b);
         NEED(dimension == 0 || bound <= INT64_MAX / dimension);
@@ -486,7 +392,7 @@ static kdc_status read_type(bits *b, kdc_tensor *t, unsigned rank) {
 static kdc_status read_record(kdc_file *f, bits *b, kdc_tensor *t) {
     uint64_t stored = 0, count, length;
     memset(t, 0, sizeof *t);
-    string(b, &t->name, &t->name_length);
+    text(b, varint(b), &t->name, &t->name_length);
     t->type = (int)number(b, 8);
     t->coding = number(b, 2);
     TRY(read_type(b, t, number(b, 6)));
@@ -512,13 +418,13 @@ static kdc_status read_record(kdc_file *f, bits *b, kdc_tensor *t) {
 
 static kdc_status open_1(kdc_file *f, arena *a) {
     const uint8_t *end = f->data + f->size - TRAILER;
-    size_t length = u32(end);
+    size_t length = (size_t)pattern_at(end, 4);
     uint32_t *places;
     uint8_t *listing;
     kdc_tensor t;
     NEED(length <= f->size - HEAD - TRAILER);
     bits b = bits_of(end - length, length);
-    if (crc32(f, b.data, length) != u32(end + 4)) return KDC_CHECKSUM;
+    if (crc32(f, b.data, length) != pattern_at(end + 4, 4)) return KDC_CHECKSUM;
     uint64_t size = varint(&b);
     NEED(!over(&b) && size <= 32 * (uint64_t)length + 4096);
     if (size > UINT32_MAX || size > SIZE_MAX / 16) return KDC_TOO_LARGE;
@@ -544,19 +450,8 @@ static kdc_status open_1(kdc_file *f, arena *a) {
     return KDC_OK;
 }
 
-/* Patterns. */
-static uint64_t pattern_at(const uint8_t *at, unsigned item) {
-    uint64_t pattern = 0;
-    while (item-- > 0) pattern = pattern << 8 | at[item];
-    return pattern;
-}
-
-static void put_pattern(uint8_t *at, unsigned item, uint64_t pattern) {
-    for (unsigned i = 0; i < item; i++) at[i] = (uint8_t)(pattern >> 8 * i);
-}
-
 static kdc_status check_patterns(const kdc_tensor *t, const uint8_t *at, uint64_t count) {
-    uint8_t largest = types[t->type].largest; /* Only types of one byte are narrow. */
+    uint8_t largest = t->type == BOOL ? 1 : t->type < INT4 ? 255 : t->type < INT2 ? 15 : 3;
     for (uint64_t i = 0; largest < 255 && i < count; i++) NEED(at[i] <= largest);
     return KDC_OK;
 }
@@ -589,7 +484,7 @@ typedef struct {
     size_t rows, columns, width, depth, height, steps; /* Without a grid depth is 0. */
     uint8_t *row_scores, *column_scores;               /* NULL: all are 0. */
     unsigned classes, sign_classes, wide, groups;
-    sequence filled[CLASSES], signs[SIGN_CLASSES];
+    sequence filled[CLASSES + SIGN_CLASSES], *signs; /* `signs` are the last ones. */
     uint8_t group[CLASSES]; /* of each class */
     code *codes[8];         /* for each group and half; NULL for an alphabet of one symbol */
 } model;
@@ -599,7 +494,7 @@ static kdc_status read_code(arena *a, bits *b, size_t symbols, size_t most, code
     unsigned unit = number(b, 2), together = number(b, 3) + 1, order = number(b, 2);
     size_t all = symbols;
     uint32_t *single;
-    int64_t cost = 0;
+    int cost = 0;
     for (unsigned i = 1; i < together && all <= MOST_SYMBOLS; i++) all *= symbols;
     NEED(unit <= 2 && all <= MOST_SYMBOLS && (together == 1 || all <= most));
     TRY(take_code(a, c, all));
@@ -607,10 +502,8 @@ static kdc_status read_code(arena *a, bits *b, size_t symbols, size_t most, code
     TAKE(&scratch, single, symbols);
     for (size_t i = 0; i < symbols; i++) {
         uint64_t first = i ? 0 : golomb(b, 3);
-        int64_t step = i ? signed_golomb(b, order) : first <= 80 ? (int64_t)first : -1;
-        NEED(!over(b) && step >= -80 && step <= 80);
-        cost += step * (4 >> unit);
-        NEED(cost >= 0 && cost <= 80);
+        cost += (4 >> unit) * (i ? signed_golomb(b, order) : (int)(first & 127));
+        NEED(!over(b) && first <= 80 && cost >= 0 && cost <= 80);
         single[i] = quarters[cost % 4] >> cost / 4;
         if (single[i] == 0) single[i] = 1;
     }
@@ -639,12 +532,10 @@ static kdc_status run_code(arena *a, sequence *s, unsigned likelihood) {
 }
 
 static kdc_status read_likelihoods(arena *a, bits *b, sequence *s, unsigned classes) {
-    int64_t likelihood = 0;
+    int likelihood = 0;
     for (unsigned i = 0; i < classes; i++) {
-        int64_t step = signed_golomb(b, 2);
-        NEED(!over(b) && step >= -127 && step <= 127);
-        likelihood += step;
-        NEED(likelihood >= -64 && likelihood <= 63);
+        likelihood += signed_golomb(b, 2);
+        NEED(!over(b) && likelihood >= -64 && likelihood <= 63);
         s[i].exchanged = likelihood < 0;
         TRY(run_code(a, &s[i], (unsigned)(likelihood < 0 ? -1 - likelihood : likelihood)));
     }
@@ -713,6 +604,7 @@ static kdc_status read_model(arena *a, bits *b, const kdc_tensor *t, model *m) {
     size_t elements = (size_t)(t->size / t->item);
     memset(m, 0, sizeof *m);
     m->t = t;
+    m->signs = m->filled + CLASSES;
     TRY(read_codebook(a, b, m));
     unsigned lines = number(b, 1), any, groups = 0, cut = 0;
     any = m->transposed = lines && number(b, 1);
@@ -763,8 +655,11 @@ static kdc_status next_one(sequence *s) {
         zeros += run = next_digit(&s->runs);
         NEED(zeros <= BAND);
     } while (run == bound);
-    for (unsigned plane = 0; plane < s->shift; plane++)
-        zeros = zeros << 1 | number_at(s->runs.at, s->remainders + plane * s->total + s->given, 1);
+    for (unsigned plane = 0; plane < s->shift; plane++) {
+        size_t place = s->remainders + plane * s->total + s->given;
+        bits own = {s->runs.at.data, s->runs.at.end, place, 0};
+        zeros = zeros << 1 | number(&own, 1);
+    }
     NEED(zeros <= BAND);
     s->given++;
     s->left = zeros;
@@ -793,12 +688,8 @@ static kdc_status next_bit(sequence *s, unsigned *bit) {
     return s->left-- ? KDC_OK : next_one(s);
 }
 
-/* After at most BAND bits: no one is left over, as that has at most BAND zeros before it. */
-static kdc_status end_sequence(const sequence *s) { return s->left > BAND ? KDC_OK : KDC_DAMAGED; }
-
 /* Bands. A field has a byte for each element, 0 or that of a value; a row of zeros comes after. */
 enum { VALUE = 1, UPPER = 2, GROUP = 4, NEIGHBOURS = 6 };
-
 typedef struct { size_t row, step, y, deep; } position;
 static const position start = {SIZE_MAX, 0, 0, SIZE_MAX};
 
@@ -817,19 +708,6 @@ static int next_row(const model *m, position *p) {
         else if (++p->row >= m->rows) return 0;
     } while (p->row >= m->rows || (m->row_scores && m->row_scores[p->row] == DEAD));
     return 1;
-}
-
-/* Finds the rows of the neighbours: up and left, or, where right is 1, up and right. */
-static void find_neighbours(const model *m, const position *p, const uint8_t *field, size_t width,
-                            const uint8_t *near[NEIGHBOURS]) {
-    static const uint8_t up[] = {0, 1, 1, 1, 0, 2}, left[] = {1, 0, 0, 1, 2, 0};
-    size_t x = p->step - 2 * p->y;
-    for (unsigned i = 0; i < NEIGHBOURS; i++) {
-        size_t right = i == 2, other = m->rows;
-        if (p->y >= up[i] && x >= left[i] && x + right < m->width)
-            other = p->row + right * m->depth - (up[i] * m->width + left[i]) * m->depth;
-        near[i] = field + other * width;
-    }
 }
 
 /* Reads for elements of a row of which kinds they are, given the sums of scores and votes. */
@@ -858,25 +736,31 @@ static kdc_status read_row(model *m, uint8_t *row, const uint8_t *near[NEIGHBOUR
     return KDC_OK;
 }
 
-static kdc_status read_places(model *m, bits *b, const uint8_t *scores, size_t width, uint8_t *field,
-                              size_t *values) {
+static kdc_status read_places(model *m, bits *b, const uint8_t *scores, size_t width,
+                              uint8_t *field, size_t *values) {
+    /* Neighbours are up and to the left, or to the right; those that do not exist are zero. */
+    static const uint8_t up[] = {0, 1, 1, 1, 0, 2}, left[] = {1, 0, 0, 1, 2, 0};
     uint8_t *sums = field + (m->rows + 1) * width;
-    const uint8_t *near[NEIGHBOURS] = {0};
-    unsigned i, classes = m->sparse ? m->classes : 0;
-    for (i = 0; i < classes; i++) TRY(open_sequence(b, &m->filled[i]));
-    for (i = 0; i < m->sign_classes; i++) TRY(open_sequence(b, &m->signs[i]));
+    const uint8_t *near[NEIGHBOURS];
+    for (unsigned i = 0; i < CLASSES + SIGN_CLASSES; i++)
+        if (m->filled[i].code) TRY(open_sequence(b, &m->filled[i]));
     for (position p = start; next_row(m, &p);) {
         memset(sums, m->row_scores ? m->row_scores[p.row] : 0, width);
         for (size_t j = 0; scores && j < width; j++) sums[j] = (uint8_t)(sums[j] + scores[j]);
-        if (m->depth) find_neighbours(m, &p, field, width, near);
+        for (unsigned i = 0; m->depth && i < NEIGHBOURS; i++) {
+            size_t x = p.step - 2 * p.y, right = i == 2;
+            int exists = p.y >= up[i] && x >= left[i] && x + right < m->width;
+            size_t back = (up[i] * m->width + left[i] - right) * m->depth;
+            near[i] = field + (exists ? p.row - back : m->rows) * width;
+        }
         for (size_t j = 0; m->depth && j < width; j++)
             sums[j] = (uint8_t)(sums[j] + 3 * (near[0][j] & VALUE) +
                 2 * ((near[1][j] & VALUE) + (near[2][j] & VALUE)) +
                 (near[3][j] & VALUE) + (near[4][j] & VALUE) + (near[5][j] & VALUE));
         TRY(read_row(m, field + p.row * width, near, sums, width, values));
     }
-    for (i = 0; i < classes; i++) TRY(end_sequence(&m->filled[i]));
-    for (i = 0; i < m->sign_classes; i++) TRY(end_sequence(&m->signs[i]));
+    for (unsigned i = 0; i < CLASSES + SIGN_CLASSES; i++) /* No one is left over. */
+        NEED(!m->filled[i].code || m->filled[i].left > BAND);
     return KDC_OK;
 }
 
@@ -885,7 +769,8 @@ static uint64_t low_bits_at(bits planes, unsigned count, size_t values, size_t v
     uint64_t low = 0;
     for (unsigned n; count > 0; count -= n, planes.place += n * values) {
         n = count % 8 ? 1 : 8;
-        low = low << n | number_at(planes, planes.place + n * value, n);
+        bits own = {planes.data, planes.end, planes.place + n * value, 0};
+        low = low << n | number(&own, n);
     }
     return low;
 }
@@ -894,10 +779,11 @@ static kdc_status read_band(arena a, model *m, bits *b, size_t first, size_t wid
     unsigned item = m->t->item, kinds = m->groups * m->halves;
     size_t row_step = item * (m->transposed ? 1 : m->columns), values = 0, value = 0;
     size_t column_step = item * (m->transposed ? m->rows : 1);
+    const uint8_t *scores = m->column_scores ? m->column_scores + first : NULL;
     uint8_t *field;
     TAKE(&a, field, (m->rows + 2) * width);
     memset(field, 0, (m->rows + 1) * width);
-    TRY(read_places(m, b, m->column_scores ? m->column_scores + first : NULL, width, field, &values));
+    TRY(read_places(m, b, scores, width, field, &values));
     out += first * column_step;
     for (unsigned i = 0; i < kinds + (m->low_bits > 0); i++) { /* heads by kind; low bits of all */
         uint8_t kind = (uint8_t)(VALUE + UPPER * (i % m->halves) + GROUP * (i / m->halves));
@@ -917,7 +803,7 @@ static kdc_status read_band(arena a, model *m, bits *b, size_t first, size_t wid
                     pattern = heads[d.code ? next_digit(&d) : 0] << m->low_bits << m->zero_bits;
                     NEED(!over(&d.at));
                 } else continue;
-                put_pattern(to, item, pattern);
+                for (unsigned k = 0; k < item; k++) to[k] = (uint8_t)(pattern >> 8 * k);
             }
         }
         if (d.code) TRY(end_digits(&d, b));
@@ -925,7 +811,7 @@ static kdc_status read_band(arena a, model *m, bits *b, size_t first, size_t wid
     return finish(b);
 }
 
-static kdc_status decode_coded(const kdc_file *f, arena *a, const kdc_tensor *t, uint8_t *out) {
+static kdc_status decode_coded(const kdc_file *f, arena a, const kdc_tensor *t, uint8_t *out) {
     bits lengths = t->lengths;
     const uint8_t *at = t->blocks;
     size_t first = 0, last;
@@ -935,40 +821,31 @@ static kdc_status decode_coded(const kdc_file *f, arena *a, const kdc_tensor *t,
         bits b = bits_of(at, length);
         TRY(check_block(f, at, length));
         at += length + sum_bytes(length);
-        if (i == 1) TRY(read_model(a, &b, t, &m));
+        if (i == 1) TRY(read_model(&a, &b, t, &m));
         last = (size_t)(i * (m.columns / t->count) + i * (m.columns % t->count) / t->count);
-        TRY(read_band(*a, &m, &b, first, last - first, out));
+        TRY(read_band(a, &m, &b, first, last - first, out));
     }
     return KDC_OK;
 }
 
-#ifdef KDC_V0
 #include "kdc_v0.h"
-#endif
 
 /* What kdc.h declares. */
 kdc_status kdc_open(kdc_file *f, const void *data, size_t size, void *work, size_t work_size) {
-    memset(f, 0, sizeof *f);
-    arena a = arena_of(f, work, work_size);
-    kdc_status status = KDC_VERSION;
-    f->data = data;
-    f->size = size;
-    f->block = HEAD;
+    arena a = {work, work_size, 0, &f->need};
+    *f = (kdc_file){.data = data, .size = size, .block = HEAD};
     if (size == 0 || memcmp(data, "\x89KDC", size < 4 ? size : 4) != 0) return KDC_NOT_KDC;
     if (size > 4 && f->data[4] > 1) return KDC_VERSION;
     if (size < HEAD + 7 || (f->data[4] && size < HEAD + TRAILER)) return KDC_CHECKSUM;
     if (size > SIZE_MAX / 16) return KDC_TOO_LARGE;
     f->version = f->data[4];
-    for (uint32_t i = 0; i < 256; i++) {
-        f->crc[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            f->crc[i] = f->crc[i] >> 1 ^ (f->crc[i] & 1 ? 0xEDB88320 : 0);
+    for (uint32_t i = 0, c; i < 256; i++) {
+        c = i;
+        for (int bit = 0; bit < 8; bit++) c = c >> 1 ^ (c & 1 ? 0xEDB88320 : 0);
+        f->crc[i] = c;
     }
-    if (crc32(f, f->data, size - 4) != u32(f->data + size - 4)) return KDC_CHECKSUM;
-    if (f->version) status = open_1(f, &a);
-#ifdef KDC_V0
-    else status = open_0(f, a);
-#endif
+    if (crc32(f, f->data, size - 4) != pattern_at(f->data + size - 4, 4)) return KDC_CHECKSUM;
+    kdc_status status = f->version ? open_1(f, &a) : open_0(f, a);
     f->left = status == KDC_OK ? f->tensors : 0;
     return status;
 }
@@ -976,23 +853,18 @@ kdc_status kdc_open(kdc_file *f, const void *data, size_t size, void *work, size
 kdc_status kdc_next(kdc_file *f, kdc_tensor *t) {
     if (f->left == 0) return KDC_END;
     f->left--;
-#ifdef KDC_V0
-    if (f->version == 0) return read_record_0(f, &f->records, t, 0);
-#endif
-    return read_record(f, &f->records, t);
+    return f->version ? read_record(f, &f->records, t) : read_record_0(&f->records, t, 0);
 }
 
 kdc_status kdc_decode(kdc_file *f, const kdc_tensor *t, void *out, size_t out_size, void *work,
                       size_t work_size) {
-    arena a = arena_of(f, work, work_size);
+    arena a = {work, work_size, f->need = 0, &f->need};
     kdc_status status = KDC_OK;
     if (out_size < t->size) return KDC_OUT_SIZE;
     if (t->size) memset(out, 0, (size_t)t->size);
-    if (t->coding == RAW) status = decode_raw(f, t, out);
-    if (t->coding == CODED) status = decode_coded(f, &a, t, out);
-#ifdef KDC_V0
-    if (t->coding >= RAW_0) status = decode_0(a, t, out);
-#endif
+    if (f->version == 0) status = decode_0(a, t, out);
+    else if (t->coding == RAW) status = decode_raw(f, t, out);
+    else if (t->coding == CODED) status = decode_coded(f, a, t, out);
     if (status != KDC_OK && t->size) memset(out, 0, (size_t)t->size);
     return status;
 }
@@ -1002,11 +874,11 @@ static kdc_status check_pairs(const kdc_file *f, arena a, const uint8_t *pairs) 
     uint64_t count = varint(&b);
     uint32_t *places;
     kdc_pair pair;
-    size_t place = 0;
     NEED(count > 0 && count <= bytes_left(&b) && (count <= 65536 || f->version == 0));
     TAKE(&a, places, count);
+    size_t place = b.place / 8;
     for (uint64_t i = 0; i < count; i++) {
-        places[i] = (uint32_t)(place ? place : b.place / 8);
+        places[i] = (uint32_t)place;
         NEED(kdc_next_pair(f, pairs, &place, &pair) == KDC_OK);
     }
     NEED(place == f->metadata_size);
@@ -1014,16 +886,12 @@ static kdc_status check_pairs(const kdc_file *f, arena a, const uint8_t *pairs) 
 }
 
 kdc_status kdc_metadata(kdc_file *f, void *out, size_t out_size, void *work, size_t work_size) {
-    arena a = arena_of(f, work, work_size);
-    kdc_status status;
+    arena a = {work, work_size, f->need = 0, &f->need};
     if (f->metadata_size == 0) return KDC_OK;
     if (out_size < f->metadata_size) return KDC_OUT_SIZE;
-#ifdef KDC_V0
-    if (f->version == 0) status = join_pairs(f, a, out);
-    else
-#endif
-    if ((status = check_block(f, f->pairs.data, f->pairs.end / 8)) == KDC_OK)
-        status = inflate(a, f->pairs, out, f->metadata_size);
+    kdc_status status =
+        f->version ? check_block(f, f->pairs.data, f->pairs.end / 8) : join_pairs(f, a, out);
+    if (status == KDC_OK && f->version) status = inflate(a, f->pairs, out, f->metadata_size);
     if (status == KDC_OK) status = check_pairs(f, a, out);
     if (status != KDC_OK) memset(out, 0, f->metadata_size);
     return status;
@@ -1034,21 +902,10 @@ kdc_status kdc_next_pair(const kdc_file *f, const void *metadata, size_t *place,
     if (*place == 0 && f->metadata_size) varint(&b); /* how many there are */
     else b.place = 8 * *place;
     if (b.place == b.end) return KDC_END;
-    string(&b, &pair->key, &pair->key_length);
+    text(&b, varint(&b), &pair->key, &pair->key_length);
     text(&b, varint(&b), &pair->text, &pair->text_length);
     *place = b.place / 8;
-    return over(&b) ? KDC_DAMAGED : KDC_OK;
+    return !over(&b) && pair->key_length - 1 < 65535 ? KDC_OK : KDC_DAMAGED;
 }
 
-const char *kdc_type_name(int type) { return type >= 0 && type < TYPES ? types[type].name : "?"; }
-
-const char *kdc_message(kdc_status status) {
-    static const char *const messages[] = {
-        "all is right", "there is no other", "this is not a .kdc file",
-        "the file is of a version that this decoder does not know",
-        "a checksum is wrong: bytes were changed, added or cut off", "the file is damaged",
-        "more memory to work in is needed", "the memory for the result is too small",
-        "the file is too large for this machine",
-    };
-    return (unsigned)status < sizeof messages / sizeof *messages ? messages[status] : "?";
-}
+const char *kdc_type_name(int type) { return type >= 0 && type < TYPES ? names[type] : "?"; }

@@ -1,27 +1,21 @@
 /* Reads `.kdc` files, tensor by tensor, and never allocates memory.
  *
- * A file lies in memory as a whole, in RAM or in flash. Memory to work in comes from the caller:
- * that of kdc_open has to stay as it is while the file is read, that of other calls is free again
- * when they return. If there is too little of it, a call returns KDC_NEED_MEMORY, and `need` says
- * how much to try next; kdc_decode never needs more than KDC_WORK_MOST. A file that is damaged or
- * hostile makes no function touch other memory, go on for ever, or give a tensor that is wrong.
- * Files of version 0, which are no longer written, are read as well if KDC_V0 is defined. */
+ * A file lies in memory as a whole, in RAM or in flash. Memory to work in comes from the caller, at
+ * a multiple of 8: that of kdc_open has to stay as it is while the file is read, that of other
+ * calls is free again when they return. If it is too small, a call returns KDC_NEED_MEMORY, and
+ * `need` says how much to try next; KDC_WORK_MOST is enough for kdc_decode of any tensor. A file
+ * that is damaged or hostile makes no function touch other memory, go on for ever, or give a wrong
+ * tensor. Files of version 0, which are no longer written, are read if KDC_V0 is defined. */
 #ifndef KDC_H
 #define KDC_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* Bits that codes are looked up by: a table has 2^KDC_FAST_BITS bytes; longer codes take longer. */
 #ifndef KDC_FAST_BITS
-#define KDC_FAST_BITS 10
+#define KDC_FAST_BITS 10 /* A code's table has 2^KDC_FAST_BITS bytes; longer codes are slower. */
 #endif
-
-#define KDC_RANK 32
+#define KDC_RANK 32 /* the most dimensions */
 #define KDC_WORK_MOST ((size_t)4 << 20)
 
 typedef enum {
@@ -67,15 +61,14 @@ typedef struct {
 } kdc_tensor;
 
 typedef struct {
-    const char *key, *text; /* UTF-8, without zeros at the ends. */
+    const char *key, *text; /* as a tensor's name */
     size_t key_length, text_length;
 } kdc_pair;
 
 /* Opens a file, checking the checksum of all its bytes and what it says outside of its blocks. */
 kdc_status kdc_open(kdc_file *file, const void *data, size_t size, void *work, size_t work_size);
 
-/* Gives the next tensor, or KDC_END. */
-kdc_status kdc_next(kdc_file *file, kdc_tensor *tensor);
+kdc_status kdc_next(kdc_file *file, kdc_tensor *tensor); /* Gives the next tensor, or KDC_END. */
 
 /* Decodes a tensor into tensor->size bytes: the elements in C order, little-endian. They are zero
  * after an error. */
@@ -89,9 +82,5 @@ kdc_status kdc_metadata(kdc_file *file, void *out, size_t out_size, void *work, 
 kdc_status kdc_next_pair(const kdc_file *file, const void *metadata, size_t *place, kdc_pair *pair);
 
 const char *kdc_type_name(int type); /* such as "float32" */
-const char *kdc_message(kdc_status status);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -1,6 +1,7 @@
 """The decoder in C says the same about files as the package does."""
 
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -162,6 +163,16 @@ def test_version_0_is_refused_if_it_is_left_out(tmp_path):
     driver = compile_c(tmp_path / "driver", C / "kdc.c", DRIVER)
     old, new = (read(folder, MANIFESTS[folder]["files"][0]) for folder in ("v0", "v1"))
     assert [status for status, _ in by_c(driver, [old, new])] == [VERSION, OK]
+
+
+def test_the_decoder_is_short():
+    lines = sum(len((C / name).read_text().splitlines()) for name in ("kdc.c", "kdc.h"))
+    assert lines < 1000
+
+
+def test_the_dictionary_is_that_of_the_format():
+    rows = re.findall(r'^    "(.*)",$', (C / "kdc_dictionary.h").read_text(), re.MULTILINE)
+    assert "".join(rows).encode().decode("unicode_escape").encode("latin-1") == version_1.DICTIONARY
 
 
 def test_the_makefile_builds_the_example(tmp_path):
