@@ -7,7 +7,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 # Tests that run once more on JAX and on torch: pruning, sharing, saving, loading and stripping.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
+	tests/test_rebuilding.py
+# And on JAX, whose trainer keeps the state to itself, all ways of training.
+TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
@@ -34,7 +36,7 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
 

@@ -13,7 +13,7 @@ from keras_deepcomp.container.disk import replacing
 from keras_deepcomp.tflite.micro.constants import Constant, find_constants
 from keras_deepcomp.tflite.micro.decode_operators import DECODE
 from keras_deepcomp.tflite.micro.errors import MicroError, OutputsDifferError
-from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, operator_names, read, text
+from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, integers, operator_names, read, text
 from keras_deepcomp.tflite.micro.interpreter import Execution, Inputs, execute, random_inputs
 from keras_deepcomp.tflite.micro.report import MicroReport, MicroTensor
 from keras_deepcomp.tflite.micro.selection import METHODS, Encodings, build, choose
@@ -71,7 +71,8 @@ def compress_for_micro(
     model = read(data)
     if any(text(code.customCode) == DECODE for code in model.operatorCodes or ()):
         raise MicroError(f"{os.fspath(tflite_path)} has been compressed already.")
-    runs = [*_given_inputs(model, inputs or ()), *random_inputs(model, random_runs)]
+    runs = random_inputs(model, random_runs)
+    runs += _given_inputs(model, () if inputs is None else inputs)
     if not runs:
         raise ValueError("Outputs are compared on inputs: give some, or random_runs above 0.")
     groups = find_constants(model)
@@ -92,15 +93,15 @@ def compress_for_micro(
     with replacing(out_path) as file:
         file.write(compressed)
     report = MicroReport(
-        tuple(_described(constant, encodings) for group in groups for constant in group),
-        operator_names(read(compressed)),
-        len(data),
-        len(compressed),
-        before.arena_bytes,
-        after.arena_bytes,
-        len(runs),
-        1000 * before.seconds,
-        1000 * after.seconds,
+        tensors=tuple(_described(constant, encodings) for group in groups for constant in group),
+        operators=operator_names(read(compressed)),
+        file_bytes_before=len(data),
+        file_bytes_after=len(compressed),
+        arena_bytes_before=before.arena_bytes,
+        arena_bytes_after=after.arena_bytes,
+        runs=len(runs),
+        milliseconds_before=1000 * before.seconds,
+        milliseconds_after=1000 * after.seconds,
     )
     if verbose:
         report.print()
@@ -110,14 +111,14 @@ def compress_for_micro(
 def _given_inputs(model: Any, inputs: Sequence[Any]) -> list[Inputs]:
     """Return the inputs as lists of arrays, of the model's shapes and types."""
     graph = model.subgraphs[0]
-    wanted = [graph.tensors[place] for place in graph.inputs]
+    wanted = [graph.tensors[place] for place in integers(graph.inputs)]
     runs: list[Inputs] = []
     for run in inputs:
         arrays = [run] if isinstance(run, np.ndarray) else list(run)
         if len(arrays) != len(wanted):
             raise ValueError(f"The model has {len(wanted)} inputs, not {len(arrays)}.")
         for place, (array, tensor) in enumerate(zip(arrays, wanted, strict=True)):
-            shape = tuple(map(int, () if tensor.shape is None else tensor.shape))
+            shape = tuple(integers(tensor.shape))
             dtype = np.dtype(DTYPES[tensor.type])
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(

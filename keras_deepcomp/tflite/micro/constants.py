@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_deepcomp.tflite.micro.decode_operators import TensorKey
-from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, operator_name, text
+from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, integers, operator_name, text
 
 # Which inputs of which operators may come from DECODE, each tried on the interpreter. Many kernels
 # read others, shapes and axes above all, when the model is set up, before anything is decoded.
@@ -76,13 +76,13 @@ def find_constants(model: Any) -> list[list[Constant]]:
 def _decodable(model: Any, subgraph: Any) -> set[int]:
     """Return the tensors all of whose uses are inputs that may be decoded."""
     good: set[int] = set()
-    bad = {*_ints(subgraph.inputs), *_ints(subgraph.outputs)}
+    bad = {*integers(subgraph.inputs), *integers(subgraph.outputs)}
     for operator in subgraph.operators or ():
         places = DECODABLE_INPUTS.get(operator_name(model, operator), ())
-        for place, tensor in enumerate(_ints(operator.inputs)):
+        for place, tensor in enumerate(integers(operator.inputs)):
             (good if place in places else bad).add(tensor)
-        bad.update(_ints(operator.outputs))
-        bad.update(_ints(operator.intermediates))
+        bad.update(integers(operator.outputs))
+        bad.update(integers(operator.intermediates))
     return good - bad
 
 
@@ -91,7 +91,7 @@ def _constant(model: Any, key: TensorKey, tensor: Any) -> Constant | None:
     dtype = DTYPES.get(tensor.type)
     if data is None or not data.size or tensor.isVariable or tensor.sparsity or dtype is None:
         return None
-    shape = tuple(_ints(tensor.shape))
+    shape = tuple(integers(tensor.shape))
     if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
         return None
     values = np.frombuffer(data.tobytes(), dtype).reshape(shape)
@@ -124,7 +124,3 @@ def _channels(
     if axis not in (0, len(shape) - 1) or len(scales) != shape[axis]:
         return None
     return axis, zero_points.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-
-
-def _ints(values: Any) -> list[int]:
-    return [] if values is None else [int(value) for value in values]

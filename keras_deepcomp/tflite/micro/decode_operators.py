@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_deepcomp.tflite.micro.encoding import Encoding
-from keras_deepcomp.tflite.micro.flatbuffer import schema
+from keras_deepcomp.tflite.micro.flatbuffer import integers, schema
 
 DECODE = "TFLM_DECODE"
 # Subgraph and tensor, by their numbers.
@@ -60,7 +60,7 @@ def _insert_in(
 
     operators = []
     for operator in subgraph.operators or ():
-        read = [] if operator.inputs is None else np.asarray(operator.inputs).tolist()
+        read = integers(operator.inputs)
         outputs = {}
         for tensor in dict.fromkeys(read):
             if tensor in encodings:

@@ -15,7 +15,16 @@ from keras_deepcomp.tflite.buffers import IDENTIFIER
 from keras_deepcomp.tflite.micro.encoding import ALIGNMENT
 from keras_deepcomp.tflite.micro.errors import MicroError
 
-__all__ = ["DTYPES", "operator_name", "operator_names", "read", "schema", "text", "write"]
+__all__ = [
+    "DTYPES",
+    "integers",
+    "operator_name",
+    "operator_names",
+    "read",
+    "schema",
+    "text",
+    "write",
+]
 
 # With no data in the flatbuffer itself, from here on an offset tells where they are behind it.
 _FIRST_OFFSET = 2
@@ -100,6 +109,11 @@ def operator_names(model: Any) -> tuple[str, ...]:
     graphs = model.subgraphs
     used = {operator_name(model, operator) for g in graphs for operator in g.operators or ()}
     return tuple(sorted(used))
+
+
+def integers(values: Any) -> list[int]:
+    """Return a vector of the schema as a list; an empty one for none."""
+    return [] if values is None else [int(value) for value in values]
 
 
 def text(name: bytes | str | None) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from keras_deepcomp.tflite.micro.decode_operators import DECODE
 from keras_deepcomp.tflite.micro.errors import UnsupportedModelError
-from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, read
+from keras_deepcomp.tflite.micro.flatbuffer import DTYPES, integers, read
 
 # One call of a model: an array for each of its inputs.
 Inputs = Sequence[npt.NDArray[Any]]
@@ -95,11 +95,11 @@ def random_inputs(model: Any, count: int, seed: int = 0) -> list[Inputs]:
     rng = np.random.default_rng(seed)
     graph = model.subgraphs[0]
     specifications = []
-    for place in graph.inputs:
+    for place in integers(graph.inputs):
         tensor = graph.tensors[place]
         if tensor.type not in DTYPES:
             raise UnsupportedModelError(f"The model's input {place} is of a type that is not run.")
-        shape = () if tensor.shape is None else tuple(map(int, tensor.shape))
+        shape = tuple(integers(tensor.shape))
         specifications.append((np.dtype(DTYPES[tensor.type]), shape))
     return [[_random(rng, *wanted) for wanted in specifications] for _ in range(count)]
 

@@ -78,7 +78,13 @@ class MicroReport:
             f"outputs equal, bit for bit, on {self.runs} inputs; times on this machine, no device\n"
             f"operators: {', '.join(self.operators)}"
         )
-        table = Table(box=box.SIMPLE_HEAD, caption=caption, padding=(0, 1, 0, 0), pad_edge=False)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            caption=caption,
+            caption_justify="left",
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
         table.add_column("tensor", overflow="fold", min_width=12)
         for heading in ("shape", "type", "method", "before", "after", "ratio"):
             table.add_column(heading, justify="right", no_wrap=True)
