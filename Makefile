@@ -10,7 +10,7 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead bench-tflite fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -78,6 +78,9 @@ bench-overhead: setup ## What pruning and sharing cost a training step, into ben
 
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
+
+bench-tflite: setup ## Packed .tflite files against gzip and xz, into docs/tflite.md
+	$(BIN)/python benchmarks/tflite.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

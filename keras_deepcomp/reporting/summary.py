@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from keras_deepcomp import container
 from keras_deepcomp.container import FileInfo, TensorInfo
+from keras_deepcomp.tflite.restoring import MARK as TFLITE
+from keras_deepcomp.tflite.restoring import declared_size as size_of_tflite
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +38,8 @@ class Row:
         gap_bits_huffman: The same as coded.
         bytes: What the tensor takes in the file: tables, codebook, codes and checksums. Names and
             shapes are in the directory, which is compressed as a whole.
-        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none.
+        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none, and in a
+            file that holds a `.tflite` file.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Summary:
         header_bytes: Bytes of the directory, with names and shapes, and of header and trailer.
         metadata_bytes: Bytes of the architecture and other metadata.
         float32_bytes: Bytes of all elements as float32.
+        tflite_bytes: Bytes of the `.tflite` file that the file holds; 0 if it holds none.
         version: Format version.
         participation: For a pruned or shared model, which of its weights take part and why the
             others do not; empty for a file, which does not know.
@@ -74,12 +78,16 @@ class Summary:
     metadata_bytes: int
     float32_bytes: int
     version: int
+    tflite_bytes: int = 0
     participation: tuple[Participation, ...] = ()
 
     @cached_property
     def ratio(self) -> float:
-        """Bytes of all variables as float32 divided by the bytes of the whole file."""
-        return self.float32_bytes / self.file_bytes
+        """Bytes of all variables as float32 divided by the bytes of the whole file.
+
+        If the file holds a `.tflite` file, those of that one instead.
+        """
+        return (self.tflite_bytes or self.float32_bytes) / self.file_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -87,6 +95,7 @@ class Summary:
             "format_version": self.version,
             "file_bytes": self.file_bytes,
             "float32_bytes": self.float32_bytes,
+            **({"tflite_bytes": self.tflite_bytes} if self.tflite_bytes else {}),
             "ratio": self.ratio,
             "header_bytes": self.header_bytes,
             "metadata_bytes": self.metadata_bytes,
@@ -103,6 +112,12 @@ class Summary:
         if self.participation:
             console.print(self._left_alone(), markup=False, highlight=False, soft_wrap=True)
 
+    def _title(self) -> str:
+        title = "bits per stored weight: fixed width > Huffman"
+        if self.tflite_bytes:
+            return f"a .tflite file of {self.tflite_bytes:,} bytes; {title}"
+        return title
+
     def _left_alone(self) -> str:
         from keras_deepcomp.participation import in_words
 
@@ -116,7 +131,7 @@ class Summary:
 
         table = Table(
             box=box.SIMPLE_HEAD,
-            title="bits per stored weight: fixed width > Huffman",
+            title=self._title(),
             padding=(0, 1, 0, 0),
             pad_edge=False,
         )
@@ -136,7 +151,8 @@ class Summary:
                 "-" if row.ratio is None else f"{row.ratio:.1f}x",
             )
         table.add_section()
-        table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
+        kind = "metadata" if self.tflite_bytes else "architecture"
+        table.add_row(kind, "", "", "", "", "", f"{self.metadata_bytes:,}", "")
         table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
         elements = sum(row.size for row in self.rows)
         kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
@@ -208,6 +224,9 @@ def _as_dict(row: Row | Participation) -> dict[str, Any]:
 def from_info(info: FileInfo) -> Summary:
     """The summary of a file that has been inspected."""
     rows = tuple(_row(tensor) for tensor in info.tensors)
+    text = info.metadata.get(TFLITE)
+    if text is not None:
+        rows = tuple(replace(row, ratio=None) for row in rows)
     return Summary(
         rows=rows,
         file_bytes=info.file_bytes,
@@ -215,6 +234,7 @@ def from_info(info: FileInfo) -> Summary:
         metadata_bytes=info.metadata_bytes,
         float32_bytes=sum(row.size for row in rows) * FLOAT32_BITS // 8,
         version=info.version,
+        tflite_bytes=0 if text is None else size_of_tflite(text),
     )
 
 

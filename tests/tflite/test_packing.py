@@ -174,6 +174,17 @@ def test_commands(file, capsys):
     assert json.loads(out)["file_bytes"] == file.with_name("c.kdc").stat().st_size
 
 
+def test_inspecting_says_what_it_is(file, capsys):
+    before, packed = file.stat().st_size, file.with_suffix(".kdc")
+    size = tflite.pack(file, packed)
+    assert cli.main(["inspect", str(packed)]) == 0
+    assert f"a .tflite file of {before:,} bytes" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["inspect", str(packed), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["tflite_bytes"], shown["ratio"]) == (before, before / size)
+    assert shown["tensors"][0]["name"] == "rest"
+
+
 def test_commands_say_what_is_wrong(file, tmp_path, capsys):
     (tmp_path / "x.tflite").write_bytes(b"nonsense")
     for arguments in (["pack", tmp_path / "x.tflite"], ["pack", "nowhere"], ["unpack", file]):
