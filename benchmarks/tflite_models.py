@@ -5,8 +5,8 @@ ways: float32, weights quantized ("dynamic"), and all of it in int8. Pruned+shar
 trained ones of `benchmarks/results/format/`. The other networks are not trained: their weights are
 random, normal and of a trained layer's scale, and their batch normalization has spread statistics
 and scales, so that folding it into the kernels does to them what it does to trained ones.
-Pruned+shared are then these weights by this package's own functions: each kernel keeps its largest
-15 % and those take 16 shared values.
+Pruned+shared are then these weights by this package's own functions: each kernel, as that is what
+the package takes by default, keeps its largest 15 % and those take 16 shared values.
 """
 
 import argparse
@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ROOT / "benchmarks" / "results" / "format"
 WAYS = ("float32", "dynamic", "int8")
 SPARSITY, SHARED_VALUES = 0.85, 16
-# Smaller tensors are biases, and depthwise kernels, which pruning leaves alone.
-LEAST_PRUNED = 1 << 10
 
 layers, applications = keras.layers, keras.applications
 
@@ -90,8 +88,8 @@ def give_weights(model, seed=0):
 def prune_and_share(model):
     """Prune each kernel by magnitude and share what is left, without training."""
     for variable in model.trainable_variables:
-        weights = np.array(variable)
-        if weights.ndim < 2 or weights.size < LEAST_PRUNED:
+        weights = keras.ops.convert_to_numpy(variable)
+        if weights.ndim < 2:
             continue
         (kept,), _ = masks.keep_largest([weights], [np.ones(weights.shape, bool)], SPARSITY)
         codebook = centroids.kmeans(weights[kept], SHARED_VALUES).astype(np.float32)
