@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, policies, schedules
+    from keras_deepcomp import container, distillation, models, policies, schedules
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "container": None,
+    "distillation": None,
     "models": None,
     "policies": None,
     "schedules": None,
@@ -53,6 +54,7 @@ __all__ = [
     "UpdatePruningStep",
     "cluster_weights",
     "container",
+    "distillation",
     "from_tfmot",
     "load_model",
     "load_weights",
