@@ -1,7 +1,7 @@
 """Makes the networks that the conversion to TensorFlow Lite is measured on, into `build/tflite/`.
 
 MobileNet, MobileNetV2 and EfficientNetB0 of `keras.applications`, without pretrained weights, for
-MNIST at 32 x 32 pixels in three channels; trained for a short while on 10,000 of its training
+MNIST at 32 x 32 pixels in three channels; trained for a short while on 3,000 of its training
 images, pruned by one global threshold and shared by this package's own stages. What they score is
 not the point: the point is that activations and normalizations are those of trained networks.
 LeNet-300-100 and LeNet-5 are those of the format's benchmark. Beside each file lies `…-dense.kdc`,
@@ -23,8 +23,8 @@ from keras_deepcomp import demo, models
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "tflite"
 LENETS = ROOT / "benchmarks" / "results" / "format"
-SPARSITY, CLUSTERS, IMAGES = 0.8, 16, 10_000
-EPOCHS = {"baseline": 5, "prune": 4, "share": 1}
+SPARSITY, CLUSTERS, IMAGES = 0.8, 16, 3_000
+EPOCHS = {"baseline": 5, "prune": 3, "share": 1}
 SHAPE = (32, 32, 3)
 
 
