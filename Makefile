@@ -10,7 +10,8 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead \
+	bench-records verify-records fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -75,6 +76,12 @@ bench-kills: setup ## A training killed twenty times ends with the same bits, in
 
 bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
+
+bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, into benchmarks/records/
+	$(BIN)/python benchmarks/records.py
+
+verify-records: setup ## Decode and evaluate the files in benchmarks/records/
+	$(BIN)/python benchmarks/verify_records.py
 
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
