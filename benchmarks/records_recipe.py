@@ -87,6 +87,7 @@ RECIPES = {
         thin_kept=0.009,
         dense_epochs=3,
         prune_epochs=35,
+        prune_begin=0.1,
         prune_end=0.75,
         share_epochs=15,
     ),

@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, distillation, models, policies, schedules
+    from keras_deepcomp import container, distillation, models, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
@@ -31,6 +31,7 @@ _HOME = {
     "models": None,
     "policies": None,
     "schedules": None,
+    "tflite": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
     "FormatError": "container",
@@ -71,6 +72,7 @@ __all__ = [
     "shrink",
     "strip",
     "summary",
+    "tflite",
 ]
 
 
