@@ -88,6 +88,8 @@ def find(data: bytes) -> list[BufferRange]:
     schema = _schema()
     try:
         found = sorted(_ranges(schema, data), key=lambda one: (one.start, one.stop))
+    except FormatError:
+        raise
     except _BROKEN as error:
         raise _damaged(str(error)) from None
     apart: list[BufferRange] = []

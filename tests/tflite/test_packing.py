@@ -29,7 +29,7 @@ def xz_size(data):
 
 @pytest.fixture(scope="module")
 def converted():
-    """A small Keras model as TensorFlow Lite files, quantized in three ways."""
+    """A small Keras model as TensorFlow Lite files, in float32 and int8."""
     import keras
     import tensorflow as tf
 
@@ -45,7 +45,7 @@ def converted():
         ]
     )
     files = {}
-    for way in ("none", "dynamic", "int8"):
+    for way in ("none", "int8"):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
         if way != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
