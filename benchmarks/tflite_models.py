@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 import keras_deepcomp as kdc
-from keras_deepcomp import centroids, masks
+from keras_deepcomp import centroids, masks, tflite
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ROOT / "benchmarks" / "results" / "format"
@@ -96,20 +96,25 @@ def prune_and_share(model):
         variable.assign(np.where(kept, codebook[centroids.assign(weights, codebook)], 0))
 
 
-def convert(model, way):
-    """Return a model as TensorFlow Lite, in one of the three ways."""
+def convert(model, way, shared, path):
+    """Write a model as TensorFlow Lite, in one of the three ways.
+
+    Shared values go to int8 by this package's own conversion, which keeps their number.
+    """
     import tensorflow as tf
 
+    rng = np.random.default_rng(0)
+    samples = rng.random((8, *model.inputs[0].shape[1:]), np.float32)
+    if shared and way == "int8":
+        tflite.convert(model, path, quantize="int8", representative_data=samples, verbose=False)
+        return
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if way != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if way == "int8":
-        rng = np.random.default_rng(0)
-        shape = (1, *model.inputs[0].shape[1:])
-        samples = [[rng.random(shape, np.float32)] for _ in range(8)]
-        converter.representative_dataset = lambda: samples
+        converter.representative_dataset = lambda: ([sample[np.newaxis]] for sample in samples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
+    path.write_bytes(converter.convert())
 
 
 def models(name):
@@ -136,7 +141,7 @@ def make(folder, names):
                 if not path.exists():
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
-                        path.write_bytes(convert(model, way))
+                        convert(model, way, "shared" in weights, path)
                 yield name, weights, way, path
         keras.backend.clear_session()
 

@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
-from keras_deepcomp.subcommands import PROGRAM, Command, add_command, existing, quietly, report
+from keras_deepcomp.subcommands import (
+    KERAS_SUFFIXES,
+    PROGRAM,
+    Command,
+    add_command,
+    existing,
+    quietly,
+    report,
+)
 from keras_deepcomp.tflite import commands as tflite
-
-_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,10 +136,10 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp.container import DEFAULT_EFFORT
 
     source = existing(options.model)
-    if source.suffix.lower() not in _KERAS_SUFFIXES:
+    if source.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
     target = Path(options.kdc or source.with_suffix(".kdc"))
-    if target.suffix.lower() in _KERAS_SUFFIXES:
+    if target.suffix.lower() in KERAS_SUFFIXES:
         raise ValueError(f"{target}: the name is that of a Keras file; give one that ends in .kdc.")
 
     with quietly():
@@ -157,7 +163,7 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 def _unpack(options: argparse.Namespace) -> dict[str, Any]:
     source = existing(options.kdc)
     target = Path(options.model or source.with_suffix(".keras"))
-    if target.suffix.lower() not in _KERAS_SUFFIXES:
+    if target.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{target}: Keras writes .keras and .h5 files; give one of these names.")
 
     with quietly():

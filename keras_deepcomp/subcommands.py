@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = "keras-deepcomp"
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 Command = Callable[[argparse.Namespace], dict[str, Any]]
 

@@ -130,7 +130,7 @@ def test_wrong_command_lines_exit_with_2(capsys):
 
 
 COMMANDS = [[], ["demo"], ["pack"], ["unpack"], ["inspect"], ["verify"], ["tflite"]]
-TFLITE = [["tflite", "pack"], ["tflite", "unpack"]]
+TFLITE = [["tflite", name] for name in ("pack", "unpack", "convert", "micro", "carray")]
 
 
 @pytest.mark.parametrize("command", COMMANDS + TFLITE)
