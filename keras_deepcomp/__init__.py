@@ -12,12 +12,13 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, policies, schedules, tflite
+    from keras_deepcomp import container, models, plot, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
     from keras_deepcomp.migration.tfmot import from_tfmot
+    from keras_deepcomp.reporting.report import report
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.wrappers.clustering import ClusterWeights
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "container": None,
     "models": None,
+    "plot": None,
     "policies": None,
     "schedules": None,
     "tflite": None,
@@ -37,6 +39,7 @@ _HOME = {
     "strip": "conversion",
     "PruningDriver": "driver",
     "from_tfmot": "migration.tfmot",
+    "report": "reporting.report",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -58,8 +61,10 @@ __all__ = [
     "load_model",
     "load_weights",
     "models",
+    "plot",
     "policies",
     "prune_low_magnitude",
+    "report",
     "save_model",
     "schedules",
     "strip",

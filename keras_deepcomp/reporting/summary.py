@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 from keras_deepcomp import container
 from keras_deepcomp.container import FileInfo, TensorInfo
+from keras_deepcomp.printable import printable
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +37,14 @@ class Row:
         gap_bits_huffman: The same as coded.
         bytes: What the tensor takes in the file: tables, codebook, codes and checksums. Names and
             shapes are in the directory, which is compressed as a whole.
+        value_bytes: Of `bytes`, those of the values: codebook indices, signs and low bits, or the
+            elements as they are. This and the next four add up to `bytes`; a byte that two parts
+            have bits of counts as one of checks.
+        position_bytes: Those that say which elements are not zero.
+        codebook_bytes: Those of the codebook.
+        table_bytes: Those of code tables, and of what else stands before the elements.
+        check_bytes: Those of checksums and of bits that fill up bytes; in version 0, of name and
+            shape as well.
         ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none.
     """
 
@@ -50,6 +59,11 @@ class Row:
     gap_bits: float
     gap_bits_huffman: float
     bytes: int
+    value_bytes: int
+    position_bytes: int
+    codebook_bytes: int
+    table_bytes: int
+    check_bytes: int
     ratio: float | None
 
 
@@ -81,6 +95,12 @@ class Summary:
         """Bytes of all variables as float32 divided by the bytes of the whole file."""
         return self.float32_bytes / self.file_bytes
 
+    @cached_property
+    def kept_percent(self) -> float:
+        """Share of all elements that are not zero."""
+        elements = sum(row.size for row in self.rows)
+        return sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
+
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
         return {
@@ -88,6 +108,7 @@ class Summary:
             "file_bytes": self.file_bytes,
             "float32_bytes": self.float32_bytes,
             "ratio": self.ratio,
+            "kept_percent": self.kept_percent,
             "header_bytes": self.header_bytes,
             "metadata_bytes": self.metadata_bytes,
             "tensors": [_as_dict(row) for row in self.rows],
@@ -126,7 +147,7 @@ class Summary:
         common = _common_prefix([row.name for row in self.rows])
         for row in self.rows:
             table.add_row(
-                Text(row.name[common:]),
+                Text(printable(row.name[common:])),
                 "x".join(map(str, row.shape)) or "scalar",
                 f"{row.kept_percent:.1f}",
                 str(row.clusters) if row.clusters else row.dtype,
@@ -138,12 +159,10 @@ class Summary:
         table.add_section()
         table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
         table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
-        elements = sum(row.size for row in self.rows)
-        kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
         table.add_row(
             "whole file",
-            f"{elements:,}",
-            f"{kept:.1f}",
+            f"{sum(row.size for row in self.rows):,}",
+            f"{self.kept_percent:.1f}",
             "",
             "",
             "",
@@ -188,13 +207,14 @@ def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool =
         from keras_deepcomp.saving import contents_of
 
         info = container.inspect(container.save(*contents_of(model_or_path)))
-        result = replace(from_info(info), participation=_participation(model_or_path))
+        result = from_info(info, participation_of(model_or_path))
     if verbose:
         result.print()
     return result
 
 
-def _participation(model: keras.Model) -> tuple[Participation, ...]:
+def participation_of(model: keras.Model) -> tuple[Participation, ...]:
+    """Which weights of a pruned or shared model take part; empty for a plain one."""
     from keras_deepcomp import participation
 
     purpose = participation.converted_for(model)
@@ -205,8 +225,8 @@ def _as_dict(row: Row | Participation) -> dict[str, Any]:
     return {**asdict(row), "shape": list(row.shape)}
 
 
-def from_info(info: FileInfo) -> Summary:
-    """The summary of a file that has been inspected."""
+def from_info(info: FileInfo, participation: tuple[Participation, ...] = ()) -> Summary:
+    """The summary of a file that has been inspected, and what its model knows beside it."""
     rows = tuple(_row(tensor) for tensor in info.tensors)
     return Summary(
         rows=rows,
@@ -215,6 +235,7 @@ def from_info(info: FileInfo) -> Summary:
         metadata_bytes=info.metadata_bytes,
         float32_bytes=sum(row.size for row in rows) * FLOAT32_BITS // 8,
         version=info.version,
+        participation=participation,
     )
 
 
@@ -225,6 +246,11 @@ def _row(tensor: TensorInfo) -> Row:
         index, index_huffman = float(tensor.index_bits), tensor.index_huffman_bits / max(stored, 1)
     else:
         index = index_huffman = width
+    value_bytes = tensor.index_huffman_bits // 8
+    if tensor.coding == "raw":
+        value_bytes = min(tensor.decoded_bytes, tensor.record_bytes)
+    position_bytes = tensor.gap_huffman_bits // 8
+    parts = value_bytes + position_bytes + tensor.codebook_bytes + tensor.table_bytes
     return Row(
         name=tensor.name,
         shape=tensor.shape,
@@ -237,6 +263,11 @@ def _row(tensor: TensorInfo) -> Row:
         gap_bits=float(tensor.gap_bits),
         gap_bits_huffman=tensor.gap_huffman_bits / max(stored, 1),
         bytes=tensor.record_bytes,
+        value_bytes=value_bytes,
+        position_bytes=position_bytes,
+        codebook_bytes=tensor.codebook_bytes,
+        table_bytes=tensor.table_bytes,
+        check_bytes=tensor.record_bytes - parts,
         ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes if tensor.record_bytes else None,
     )
 
