@@ -10,11 +10,11 @@ Example:
     >>> kdc.plot.weights("model.kdc", "dense/kernel").figure.savefig("weights.png")
 """
 
+from keras_deepcomp.plot.bars import sizes
 from keras_deepcomp.plot.codes import codebook
 from keras_deepcomp.plot.histogram import weights
 from keras_deepcomp.plot.masks import mask
 from keras_deepcomp.plot.points import tradeoff
-from keras_deepcomp.plot.bars import sizes
 from keras_deepcomp.plot.zeros import sparsity
 
 __all__ = ["codebook", "mask", "sizes", "sparsity", "tradeoff", "weights"]

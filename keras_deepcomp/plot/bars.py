@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras_deepcomp.plot import style
 from keras_deepcomp.plot.sources import summary_of
+from keras_deepcomp.printable import printable
+from keras_deepcomp.reporting.summary import shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +23,7 @@ LABELS = {
     "codebook": "codebooks",
     "tables": "code tables",
     "checks": "checksums",
-    "plain": "stored as they are",
+    "plain": "values not shared",
 }
 
 
@@ -45,7 +47,7 @@ class Bar:
 
 def parts_of(row: Row) -> dict[str, int]:
     """The bytes of a tensor by part; they add up to all of them."""
-    shared = row.clusters > 0
+    shared = shares(row)
     return {
         "values": row.value_bytes if shared else 0,
         "positions": row.position_bytes,
@@ -104,7 +106,7 @@ def sizes(source: Any, *, ax: Axes | None = None) -> Axes:
     for part, label in LABELS.items():
         if part in used:
             ax.barh(0, 0, color=style.PARTS[part], label=label)
-    ax.set_yticks(range(len(bars)), [style.printable(bar.name, 24) for bar in bars],
+    ax.set_yticks(range(len(bars)), [printable(bar.name, 24) for bar in bars],
                   parse_math=False)  # fmt: skip
     ax.invert_yaxis()
     ax.set_xlim(0, 1.22 * longest)

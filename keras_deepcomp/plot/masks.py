@@ -28,32 +28,32 @@ class Mask:
         kept: Share of each block's weights that are not zero, shape (pixel rows, pixel columns).
         rows: Rows of the matrix: all axes of the tensor but the last.
         columns: Columns of the matrix: the last axis.
-        block: Most rows and columns of a pixel.
+        block: Weights of the largest pixel.
     """
 
     kept: npt.NDArray[np.float64]
     rows: int
     columns: int
-    block: tuple[int, int]
+    block: int
 
     @property
     def in_words(self) -> str:
         """What a pixel stands for."""
-        if self.block == (1, 1):
+        if self.block == 1:
             return "each pixel is a weight"
-        tall, wide = self.block
-        return f"each pixel is the mean of up to {tall} x {wide} weights"
+        return f"each pixel is the mean of up to {self.block:,} weights"
 
 
 def mask_of(array: Array, pixels: int = MOST_PIXELS) -> Mask:
     """Shrinks the mask of an array to so many pixels, each of them the mean of its block.
 
-    Every weight counts once: nothing is dropped, and no block is drawn as empty or full that is not.
+    Every weight counts once: nothing is dropped, and no block is drawn as empty or full if it is
+    not.
     """
+    if array.size == 0:
+        return Mask(np.zeros((1, 1)), 0, 0, 1)
     kept = (array != 0).reshape(-1, array.shape[-1] if array.ndim else 1)
     rows, columns = kept.shape
-    if kept.size == 0:
-        return Mask(np.zeros((1, 1)), rows, columns, (1, 1))
     down, tall = _edges(rows, pixels)
     across, wide = _edges(columns, pixels)
     # Row block by row block, so that no array of counts is as large as the tensor.
@@ -62,7 +62,7 @@ def mask_of(array: Array, pixels: int = MOST_PIXELS) -> Mask:
         sums[number] = kept[start:stop].sum(axis=0)
     blocks = np.add.reduceat(sums, across, axis=1)
     sizes = np.outer(np.diff(down, append=rows), np.diff(across, append=columns))
-    return Mask(blocks / sizes, rows, columns, (tall, wide))
+    return Mask(blocks / sizes, rows, columns, tall * wide)
 
 
 def mask(
@@ -100,27 +100,26 @@ def mask(
 def draw(found: Mask, name: str, ax: Axes | None) -> Axes:
     """Draws a mask; see `mask`. The longer side lies across."""
     ax = style.new_axes(ax)
-    across, down = (f"last axis ({found.columns:,})", max(found.columns, 1)), (
-        f"other axes ({found.rows:,})", max(found.rows, 1))  # fmt: skip
-    lying = down[1] > across[1]
+    across, down = ("last axis", found.columns), ("other axes", found.rows)
+    lying = found.rows > found.columns
     if lying:
         across, down = down, across
-    tall = down[1] / across[1]
+    wide, tall = max(across[1], 1), max(down[1], 1)
     picture = ax.imshow(
         found.kept.T if lying else found.kept,
         cmap=_colours(),
         vmin=0.0,
         vmax=float(found.kept.max()) or 1.0,
         interpolation="none",
-        extent=(0, across[1], down[1], 0),
-        aspect="equal" if tall >= 1 / _WIDEST else "auto",
+        extent=(0, wide, tall, 0),
+        aspect="equal" if wide <= _WIDEST * tall else "auto",
     )
-    if found.block != (1, 1):
+    if found.block > 1:
         bar = ax.figure.colorbar(picture, ax=ax, shrink=0.6, pad=0.02)
         bar.ax.yaxis.set_major_formatter(style.formatter(lambda share: f"{100 * share:.3g} %"))
         bar.set_label("kept")
-    ax.set_xlabel(f"{across[0]}\n{found.in_words}")
-    ax.set_ylabel(down[0])
+    ax.set_xlabel(f"{across[0]} ({across[1]:,})\n{found.in_words}")
+    ax.set_ylabel(f"{down[0]} ({down[1]:,})")
     style.title(ax, name)
     return ax
 

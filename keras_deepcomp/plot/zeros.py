@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_deepcomp.plot import style
 from keras_deepcomp.plot.sources import summary_of
+from keras_deepcomp.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def sparsity(source: Any, *, ax: Axes | None = None) -> Axes:
     mean = sum((100.0 - row.kept_percent) * row.size for row in every) / elements
     ax.axvline(mean, color=style.VERMILLION, linewidth=1.2, linestyle=(0, (4, 2)),
                label=f"all {len(every)} together: {mean:.1f} %")  # fmt: skip
-    labels = [style.printable(row.name, 28) for row in rows]
+    labels = [printable(row.name, 28) for row in rows]
     ax.set_yticks(range(len(rows)), labels, parse_math=False)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)

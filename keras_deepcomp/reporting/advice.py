@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keras_deepcomp.printable import printable
-from keras_deepcomp.reporting.summary import Row, Summary
+from keras_deepcomp.reporting.summary import Row, Summary, shares
 
 MUCH = 0.1
 """The part of a file from which on it is worth a word."""
@@ -57,11 +57,6 @@ def advice(found: Summary) -> list[str]:
         )))  # fmt: skip
     gains.sort(key=lambda gain: -gain[0])
     return [sentence for _, sentence in gains[:_MOST]]
-
-
-def shares(row: Row) -> bool:
-    """Whether a tensor's values are few: each has an index, and no bits beside it."""
-    return 0 < row.clusters and row.weight_bits <= max(1, (row.clusters - 1).bit_length())
 
 
 def why_left_alone(row: Row) -> str:

@@ -39,12 +39,12 @@ class Table:
     """Some rows of many: the largest ones in the order of the file, and the rest as one line.
 
     Attributes:
-        rows: Pairs of a row's place in the file, from 1, and the row.
+        rows: The rows that are shown.
         others: How many are left out.
         other_bytes: What these take.
     """
 
-    rows: list[tuple[int, Row]]
+    rows: list[Row]
     others: int
     other_bytes: int
 
@@ -67,11 +67,9 @@ def metric_of(subject: Subject, given: tuple[str, float, float] | None) -> Metri
 
 def table_of(found: Summary, most: int = MOST_ROWS) -> Table:
     """The tensors as a table of at most so many rows."""
-    rows = found.rows
-    chosen = sorted(sorted(range(len(rows)), key=lambda n: (-rows[n].bytes, n))[:most])
-    shown = [(number + 1, rows[number]) for number in chosen]
-    other_bytes = sum(row.bytes for row in rows) - sum(row.bytes for _, row in shown)
-    return Table(shown, len(rows) - len(shown), other_bytes)
+    shown = found.largest(most)
+    other_bytes = sum(row.bytes for row in found.rows) - sum(row.bytes for row in shown)
+    return Table(shown, len(found.rows) - len(shown), other_bytes)
 
 
 def whole_of(found: Summary) -> list[tuple[str, str, int]]:
@@ -143,5 +141,3 @@ def _participation_of(subject: Subject) -> tuple[Any, ...]:
     return tuple(
         row for leaf in leaves(subject.result.model) for row in participation(leaf, "prune")
     )
-
-

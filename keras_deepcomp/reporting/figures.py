@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _INK = "#123456"
-_RULES = {
+_RULES: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "keras_deepcomp",
     "svg.image_inline": True,
@@ -74,6 +74,11 @@ def _for_page(drawn: str, label: str, number: int) -> str:
         if child.tag.endswith("}metadata"):
             root.remove(child)
     _drop_rules(root)
+    for element in root.iter():
+        # Only the text of `<text>` is more than white space.
+        if not (element.text or "").strip():
+            element.text = None
+        element.tail = None
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(_REFERENCE.findall(text)) - {""}
     for element in root.iter():
@@ -92,12 +97,8 @@ def _drop_rules(root: ElementTree.Element) -> None:
     """Takes out style sheets, which would hold for all of the page."""
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag == f"{_SVG}style" or (child.tag == f"{_SVG}defs" and not _has_use(child)):
+            if child.tag == f"{_SVG}style":
                 parent.remove(child)
-
-
-def _has_use(defs: ElementTree.Element) -> bool:
-    return any(child.tag != f"{_SVG}style" for child in defs)
 
 
 def _rename(element: ElementTree.Element, used: set[str], number: int) -> None:
@@ -112,7 +113,7 @@ def _rename(element: ElementTree.Element, used: set[str], number: int) -> None:
         if key == "style":
             value = _coloured(_FONT.sub(r"font-size: \1", value))
         if key in ("d", "transform", "points", "x", "y"):
-            value = _LONG_NUMBER.sub(r"\1", value)
+            value = " ".join(_LONG_NUMBER.sub(r"\1", value).split())
         if key == _LINK and value.startswith("#"):
             value = f"#f{number}-{value[1:]}"
         element.set(key, value.replace("url(#", f"url(#f{number}-"))

@@ -11,10 +11,9 @@ from keras_deepcomp.plot import codes, histogram, masks
 from keras_deepcomp.plot.numbers import Numbers, numbers
 from keras_deepcomp.plot.sources import Array
 from keras_deepcomp.printable import printable
-from keras_deepcomp.reporting.advice import shares
 from keras_deepcomp.reporting.figures import figure
 from keras_deepcomp.reporting.subjects import Subject
-from keras_deepcomp.reporting.summary import Row
+from keras_deepcomp.reporting.summary import Row, shares
 
 MOST_LAYERS = 12
 PIXELS = 200

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_deepcomp.printable import printable
+from keras_deepcomp.reporting.summary import shares
 
+TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+_MOST_AXES = 8
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -40,13 +43,14 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         "count": lambda number: _data(number, f"{number:,}"),
         "change": lambda number: _data(number, f"{number:+,}" if number else "0"),
         "percent": lambda number: _data(number, f"{number:.1f} %"),
-        "times": lambda number: "–" if number is None else _data(number, f"{number:.1f}×"),
+        "times": lambda number: DASH if number is None else _data(number, f"{number:.1f}{TIMES}"),
         "bits": lambda number: _data(number, f"{number:.2f}"),
         "measure": lambda number: _data(number, f"{number:.6g}"),
         "printable": printable,
-        "shape": lambda shape: "×".join(map(str, shape[:8])) + "×…" * (len(shape) > 8) or "scalar",
+        "shape": _shape,
         "svg": Markup,
     }
+    environment.tests["sharing"] = shares
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=Markup(style), **content)
 
@@ -56,3 +60,8 @@ def _data(number: float, written: str) -> Any:
     from markupsafe import Markup
 
     return Markup('<data value="{}">{}</data>').format(repr(number), written)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    more = [f"({len(shape) - _MOST_AXES} more)"] if len(shape) > _MOST_AXES else []
+    return TIMES.join([*map(str, shape[:_MOST_AXES]), *more]) or "scalar"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from keras_deepcomp.selection import Participation
 
 FLOAT32_BITS = 32
+MOST_ROWS = 200
+"""Of files with more tensors, that many are printed, the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,11 @@ class Summary:
         elements = sum(row.size for row in self.rows)
         return sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
 
+    def largest(self, most: int) -> list[Row]:
+        """The rows that take the most bytes, at most so many, in the order of the file."""
+        order = sorted(range(len(self.rows)), key=lambda number: (-self.rows[number].bytes, number))
+        return [self.rows[number] for number in sorted(order[:most])]
+
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
         return {
@@ -145,7 +152,8 @@ class Summary:
         for heading in ("shape", "kept %", "values", "weight bits", "gap bits", "bytes", "ratio"):
             table.add_column(heading, justify="right", no_wrap=True)
         common = _common_prefix([row.name for row in self.rows])
-        for row in self.rows:
+        shown = self.largest(MOST_ROWS)
+        for row in shown:
             table.add_row(
                 Text(printable(row.name[common:])),
                 "x".join(map(str, row.shape)) or "scalar",
@@ -156,6 +164,10 @@ class Summary:
                 f"{row.bytes:,}",
                 "-" if row.ratio is None else f"{row.ratio:.1f}x",
             )
+        if len(shown) < len(self.rows):
+            more = sum(row.bytes for row in self.rows) - sum(row.bytes for row in shown)
+            others = f"{len(self.rows) - len(shown):,} smaller ones"
+            table.add_row(others, "", "", "", "", "", f"{more:,}", "")
         table.add_section()
         table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
         table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
@@ -237,6 +249,11 @@ def from_info(info: FileInfo, participation: tuple[Participation, ...] = ()) -> 
         version=info.version,
         participation=participation,
     )
+
+
+def shares(row: Row) -> bool:
+    """Whether a tensor's values are few: each has an index, and no bits beside it."""
+    return row.clusters > 0 and row.weight_bits <= max(1, (row.clusters - 1).bit_length())
 
 
 def _row(tensor: TensorInfo) -> Row:
