@@ -63,10 +63,10 @@ def why_left_alone(row: Row) -> str:
     """What can be seen in a file of a tensor that shares no values; empty for one that does."""
     if row.bytes == 0 or shares(row):
         return ""
-    kind = f"{row.size:,} elements" + (" in a vector" if len(row.shape) == 1 else "")
+    kind = {0: "a single number", 1: "a vector"}.get(len(row.shape), "a kernel")
     if row.clusters:
-        return f"{kind}; the leading bits of its values are coded, the others stored as they are"
-    return f"{kind}; no code was shorter than its values as they are"
+        return f"{kind}, coded without shared values"
+    return f"{kind}, stored as it is: no code was shorter"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -166,7 +166,7 @@ class Summary:
             )
         if len(shown) < len(self.rows):
             more = sum(row.bytes for row in self.rows) - sum(row.bytes for row in shown)
-            others = f"{len(self.rows) - len(shown):,} smaller ones"
+            others = f"{len(self.rows) - len(shown):,} others"
             table.add_row(others, "", "", "", "", "", f"{more:,}", "")
         table.add_section()
         table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
@@ -252,8 +252,13 @@ def from_info(info: FileInfo, participation: tuple[Participation, ...] = ()) -> 
 
 
 def shares(row: Row) -> bool:
-    """Whether a tensor's values are few: each has an index, and no bits beside it."""
-    return row.clusters > 0 and row.weight_bits <= max(1, (row.clusters - 1).bit_length())
+    """Whether a tensor's values are few: each serves two weights, and has no bits beside its index.
+
+    The format has codebooks for other tensors as well, of the leading bits that values have.
+    """
+    kept = row.size * row.kept_percent / 100
+    index_bits = max(1, (row.clusters - 1).bit_length())
+    return 0 < 2 * row.clusters <= kept and row.weight_bits <= index_bits
 
 
 def _row(tensor: TensorInfo) -> Row:
