@@ -12,20 +12,25 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, policies, schedules, tflite
+    from keras_deepcomp import container, distillation, models, plot, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
     from keras_deepcomp.migration.tfmot import from_tfmot
+    from keras_deepcomp.ordering import order_units
+    from keras_deepcomp.reporting.report import report
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
+    from keras_deepcomp.shrinking import shrink
     from keras_deepcomp.wrappers.clustering import ClusterWeights
     from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 
 _HOME = {
     "container": None,
+    "distillation": None,
     "models": None,
+    "plot": None,
     "policies": None,
     "schedules": None,
     "tflite": None,
@@ -37,6 +42,9 @@ _HOME = {
     "strip": "conversion",
     "PruningDriver": "driver",
     "from_tfmot": "migration.tfmot",
+    "order_units": "ordering",
+    "shrink": "shrinking",
+    "report": "reporting.report",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -54,14 +62,19 @@ __all__ = [
     "UpdatePruningStep",
     "cluster_weights",
     "container",
+    "distillation",
     "from_tfmot",
     "load_model",
     "load_weights",
     "models",
+    "order_units",
+    "plot",
     "policies",
     "prune_low_magnitude",
+    "report",
     "save_model",
     "schedules",
+    "shrink",
     "strip",
     "summary",
     "tflite",
