@@ -1,0 +1,210 @@
+"""One round: prune to a density, share, train what is left, code, and measure the decoded file."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
+from keras_deepcomp.compressing.compiling import compile_alike, fit, seeded
+from keras_deepcomp.compressing.data import Data
+from keras_deepcomp.compressing.goals import Goal, Measure
+from keras_deepcomp.compressing.journal import Journal
+from keras_deepcomp.compressing.result import Point
+from keras_deepcomp.compressing.sensitivity import (
+    Sensitivity,
+    layer_sparsities,
+    prunable,
+    sparsity_of,
+)
+from keras_deepcomp.compressing.steering import Codebooks, Plan, Round
+from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
+from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.rebuilding import rebuild
+from keras_deepcomp.saving import load_weights, save_model
+from keras_deepcomp.schedules import Polynomial
+
+PRUNING_END = 0.6
+"""Part of a round's pruning after which the sparsity is reached; the rest retrains."""
+
+SHARING_RATE = 0.2
+"""Learning rate of centroid training, as part of that of pruning."""
+
+
+class TimeIsUp(Exception):
+    """The search has no time left."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same in all rounds.
+
+    Attributes:
+        epochs: Of pruning.
+        sharing_epochs: Of each training of centroids.
+        rate: The learning rate at the beginning of pruning.
+        seed: For all random numbers.
+    """
+
+    epochs: int
+    sharing_epochs: int
+    rate: float
+    seed: int
+
+
+Watch = Callable[[str, int], list[keras.callbacks.Callback]]
+"""Gives the callbacks that watch a stage: called with its name and its epochs."""
+
+
+class Rounds:
+    """Carries rounds out.
+
+    Args:
+        model: The user's model.
+        train: The training data.
+        measure: Measures decoded files.
+        goal: The budget.
+        journal: Where files go.
+        sensitivity: How weights of different layers rank.
+        settings: What is the same in all rounds.
+        watch: Callbacks for each stage.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        train: Data,
+        measure: Measure,
+        goal: Goal,
+        journal: Journal,
+        sensitivity: Sensitivity,
+        settings: Settings,
+        watch: Watch,
+    ) -> None:
+        self._model, self._train, self._measure, self._goal = model, train, measure, goal
+        self._journal, self._sensitivity = journal, sensitivity
+        self._settings, self._watch = settings, watch
+
+    def run(self, plan: Plan, on_point: Callable[[Point], None]) -> Round:
+        """Carries one out. What goes wrong is kept in the round; what it has by then counts.
+
+        Args:
+            plan: The round.
+            on_point: Called with each file that was measured.
+
+        Raises:
+            TimeIsUp: Before there was anything that counts.
+        """
+        began, done = time.monotonic(), Round(plan)
+        try:
+            with warnings.catch_warnings():
+                # Of fewer distinct values than clusters, and the like: nobody has to mend it.
+                warnings.simplefilter("ignore", UserWarning)
+                self._run(plan, done.points, on_point)
+        except TimeIsUp:
+            if not done.points:
+                raise
+        except Exception as error:  # hours of work are not to be lost for whatever went wrong
+            done.error = f"round {plan.number}: {type(error).__name__}: {_first_line(error)}"
+        done.seconds = round(time.monotonic() - began, 3)
+        return done
+
+    def _run(self, plan: Plan, points: list[Point], on_point: Callable[[Point], None]) -> None:
+        settings = self._settings
+        rate = settings.rate * plan.rate
+        with seeded(settings.seed, plan.number, 0):
+            pruned = self._to_be_pruned(plan)
+            callbacks = [UpdatePruningStep(), *self._watch("pruning", settings.epochs)]
+            fit(pruned, self._model, self._train, settings.epochs, rate, callbacks)
+        plain = strip(pruned)
+        save_model(plain, self._journal.pruned(plan.number), architecture=False, effort=0)
+        sparsity, codebooks = sparsity_of(plain), Codebooks(self._goal, plan.clusters)
+        while (clusters := codebooks.next(points)) is not None:
+            with seeded(settings.seed, plan.number, clusters):
+                shared = cluster_weights(pruned, clusters, verbose=False)
+                callbacks = [
+                    UpdateCentroids(),
+                    *self._watch(f"{clusters} values", settings.sharing_epochs),
+                ]
+                fit(shared, self._model, self._train, settings.sharing_epochs,
+                    rate * SHARING_RATE, callbacks)  # fmt: skip
+            name = f"round-{plan.number:03}-{clusters}.kdc"
+            points.append(self.coded(strip(shared), name, plan.number, sparsity, clusters))
+            on_point(points[-1])
+
+    def _to_be_pruned(self, plan: Plan) -> keras.Model:
+        """The model that a round starts from, with a schedule from its sparsity to the plan's."""
+        model = rebuild(self._model)
+        if plan.start:
+            load_weights(model, self._journal.pruned(plan.start))
+        final = 1.0 - plan.density
+        if self._sensitivity.by_magnitude:
+            schedule: Any = _rising(sparsity_of(model), final)
+            return prune_low_magnitude(model, schedule, scope="global", verbose=False)
+        present = _layer_zeros(model)
+        targets = layer_sparsities(model, self._sensitivity.scales, final)
+        schedules = {name: _rising(present[name], target) for name, target in targets.items()}
+        return prune_low_magnitude(model, schedules, verbose=False)
+
+    def coded(
+        self, model: keras.Model, name: str, number: int, sparsity: float, clusters: int
+    ) -> Point:
+        """Writes a plain model into a file, and measures what is decoded from it."""
+        if clusters:
+            shorten(model)
+        path = self._journal.path(name)
+        size = save_model(model, path)
+        metrics = self._measure(self.decoded(name))
+        return Point(
+            number, sparsity, clusters, size, metrics, self._goal.keeps(size, metrics), name
+        )
+
+    def decoded(self, name: str) -> keras.Model:
+        """The model of a file, compiled as the user's."""
+        model = rebuild(self._model)
+        load_weights(model, self._journal.path(name))
+        return compile_alike(model, self._model)
+
+
+def shorten(model: keras.Model) -> None:
+    """Rounds what is not shared, such as biases and statistics, to values that take two bytes.
+
+    The file stores float32 values that float16 has too in half the space. Only where float16 can
+    hold the value to 11 bits; what that costs is measured with the decoded file.
+    """
+    compressed = {id(variable) for _, variable in prunable(model).values()}
+    for variable in model.variables:
+        if (
+            id(variable) in compressed
+            or keras.backend.standardize_dtype(variable.dtype) != "float32"
+        ):
+            continue
+        value = to_numpy(variable)
+        magnitudes = np.abs(value[value != 0])
+        if magnitudes.size and magnitudes.min() >= 2.0**-14 and magnitudes.max() < 65_504.0:
+            variable.assign(value.astype(np.float16).astype(np.float32))
+
+
+def _rising(initial: float, final: float) -> Polynomial:
+    return Polynomial(final, initial_sparsity=min(initial, final), end=PRUNING_END)
+
+
+def _layer_zeros(model: keras.Model) -> dict[str, float]:
+    """Share of zeros among the weights of each layer that take part."""
+    zeros: dict[str, list[int]] = {}
+    for layer, variable in prunable(model).values():
+        value = to_numpy(variable)
+        count = zeros.setdefault(layer, [0, 0])
+        count[0] += value.size - int(np.count_nonzero(value))
+        count[1] += value.size
+    return {layer: gone / size for layer, (gone, size) in zeros.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]

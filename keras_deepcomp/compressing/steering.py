@@ -1,0 +1,239 @@
+"""What to try next, from what was measured: a function of the rounds so far, and of nothing else.
+
+So a search that was interrupted goes on as it would have gone on. Where a metric holds the budget,
+the density (the share of weights that are not zero) is halved from round to round; after a round
+that went too far, steps are half as long, in octaves, from the last one that did not. Where bytes
+are the budget, the density follows from the sizes that were measured; once a file fits, rounds
+train on at that size for a better metric.
+
+Each round tries a few sizes of the codebooks, which cost a short training each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_deepcomp.compressing.goals import Goal
+from keras_deepcomp.compressing.result import Point
+
+LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256)
+"""Sizes of codebooks that are tried."""
+
+FIRST_CLUSTERS = 16
+FIRST_STEP = 0.5
+LAST_STEP = 0.94
+"""A step that would take away less than this leaves is not worth a round."""
+
+SHRINK_ON_ERROR = 0.3
+MOST_ROUNDS = 24
+PATIENCE = 4
+AIM = 0.97
+"""Part of a budget of bytes that is aimed at: what the next round takes is an estimate."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One round to be carried out.
+
+    Attributes:
+        number: Its number, from 1.
+        density: Share of weights that are to be left.
+        start: The round whose pruned weights it starts from; 0 for the given model.
+        clusters: Size of the codebooks that is tried first.
+        rate: What the learning rate is multiplied with.
+    """
+
+    number: int
+    density: float
+    start: int
+    clusters: int
+    rate: float = 1.0
+
+
+@dataclass
+class Round:
+    """One round that was carried out.
+
+    Attributes:
+        plan: What was to be done.
+        points: The files that came out.
+        error: What went wrong; empty if nothing did.
+        seconds: How long it took.
+    """
+
+    plan: Plan
+    points: list[Point] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a file of it keeps the budget."""
+        return any(point.keeps_budget for point in self.points)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """No round is worth while any more."""
+
+    reason: str
+
+
+class Steering:
+    """Chooses rounds.
+
+    Args:
+        goal: The budget.
+        first_density: Density of the first round.
+        weights: How many weights can be pruned.
+        patience: Rounds without a better file after which the search ends.
+    """
+
+    def __init__(self, goal: Goal, first_density: float, weights: int, patience: int) -> None:
+        self._goal = goal
+        self._first = first_density
+        self._least = 1.0 / max(weights, 1)
+        self._patience = patience
+
+    def next(self, rounds: list[Round]) -> Plan | Stop:
+        """The next round, or why there is none.
+
+        Args:
+            rounds: All so far, in order.
+        """
+        if not rounds:
+            return Plan(1, self._first, 0, FIRST_CLUSTERS)
+        number = rounds[-1].plan.number + 1
+        if rounds[-1].error:
+            return self._after_error(rounds, number)
+        if len(rounds) >= MOST_ROUNDS:
+            return Stop(f"{MOST_ROUNDS} rounds are done")
+        if self._without_gain(rounds) >= self._patience:
+            return Stop(f"the last {self._patience} rounds found nothing better")
+        done = [each for each in rounds if each.points]
+        if self._goal.max_bytes is None:
+            return self._by_metric(done, number)
+        return self._by_bytes(done, number, self._goal.max_bytes)
+
+    def _after_error(self, rounds: list[Round], number: int) -> Plan | Stop:
+        last = rounds[-1]
+        if len(rounds) > 1 and rounds[-2].error:
+            return Stop(f"two rounds in a row failed, the last one so: {last.error}")
+        plan = last.plan
+        return Plan(number, plan.density, plan.start, plan.clusters, plan.rate * SHRINK_ON_ERROR)
+
+    def _without_gain(self, rounds: list[Round]) -> int:
+        """How many rounds ago the best file was found."""
+        best, ago = None, 0
+        for each in rounds:
+            ago += 1
+            for point in each.points:
+                rank = self._goal.rank(point.bytes, point.metrics)
+                if best is None or rank < best:
+                    best, ago = rank, 0
+        return ago
+
+    def _by_metric(self, rounds: list[Round], number: int) -> Plan | Stop:
+        step, start, density = FIRST_STEP, 0, 1.0
+        for each in rounds:
+            if each.keeps:
+                start, density = each.plan.number, each.plan.density
+            else:
+                step = math.sqrt(step)
+        if step > LAST_STEP:
+            return Stop("a step further in sparsity costs too much, however small")
+        if not start:
+            # The first one went too far at once: halfway back, in octaves, to the given model.
+            tried = min(each.plan.density for each in rounds)
+            nearer = max(each.plan.density for each in rounds) ** 0.5
+            target, best = max(nearer, tried * 1.1), rounds[-1]
+        else:
+            target = density * step
+            best = next(each for each in rounds if each.plan.number == start)
+        if target <= self._least:
+            return Stop("one weight is left")
+        return Plan(number, target, start, self._clusters(best), rounds[-1].plan.rate)
+
+    def _by_bytes(self, rounds: list[Round], number: int, budget: int) -> Plan | Stop:
+        last = min(rounds, key=lambda each: min(self._rank(p) for p in each.points))
+        rate, clusters = rounds[-1].plan.rate, self._clusters(last)
+        start, density = last.plan.number, last.plan.density
+        if last.keeps:
+            return Plan(number, density, start, clusters, rate)
+        size = min(point.bytes for point in last.points)
+        fixed = self._fixed_bytes(rounds)
+        if fixed >= budget * AIM or density <= self._least:
+            return Stop(
+                f"what a file takes beside the weights, about {round(fixed):,} bytes, leaves no "
+                "room for them"
+            )
+        factor = (budget * AIM - fixed) / max(size - fixed, 1.0)
+        target = max(density * min(max(factor, 0.1), 0.95), self._least)
+        return Plan(number, target, start, clusters, rate)
+
+    def _fixed_bytes(self, rounds: list[Round]) -> float:
+        """Where the line through the last two sizes, over the density, meets a density of zero."""
+        sizes = [(each.plan.density, min(p.bytes for p in each.points)) for each in rounds]
+        if len(sizes) < 2 or sizes[-1][0] >= sizes[-2][0]:
+            return 0.0
+        (dense, large), (sparse, small) = sizes[-2:]
+        return max(0.0, small - (large - small) / (dense - sparse) * sparse)
+
+    def _clusters(self, each: Round) -> int:
+        return min(each.points, key=self._rank).clusters
+
+    def _rank(self, point: Point) -> tuple[float, ...]:
+        return self._goal.rank(point.bytes, point.metrics)
+
+
+class Codebooks:
+    """Chooses the sizes of codebooks that one round tries, one after the other.
+
+    Where a metric holds the budget, smaller ones while they keep it; larger ones if the first does
+    not. Where bytes do, larger ones while they fit, smaller ones if the first does not.
+
+    Args:
+        goal: The budget.
+        first: The size to begin with.
+    """
+
+    def __init__(self, goal: Goal, first: int) -> None:
+        self._goal = goal
+        self._first = LADDER.index(first)
+
+    def next(self, points: list[Point]) -> int | None:
+        """The next size, or None if the round is done.
+
+        Args:
+            points: What the round has measured so far.
+        """
+        if not points:
+            return LADDER[self._first]
+        first, last = points[0], points[-1]
+        saves = self._goal.max_bytes is None
+        smaller = first.keeps_budget == saves
+        if len(points) > 3 or (len(points) > 2 and not first.keeps_budget):
+            return None
+        if len(points) > 1:
+            if last.keeps_budget != first.keeps_budget:
+                return None
+            ranks = [self._goal.rank(point.bytes, point.metrics) for point in (last, points[-2])]
+            if ranks[0] >= ranks[1]:
+                return None
+        place = LADDER.index(last.clusters) + (-1 if smaller else 1)
+        return LADDER[place] if 0 <= place < len(LADDER) else None
+
+
+def round_as_dict(each: Round) -> dict[str, Any]:
+    """A round as plain data."""
+    from dataclasses import asdict
+
+    return asdict(each)
+
+
+def round_from_dict(data: dict[str, Any]) -> Round:
+    """What `round_as_dict` came from."""
+    points = [Point(**point) for point in data["points"]]
+    return Round(Plan(**data["plan"]), points, data["error"], data["seconds"])
