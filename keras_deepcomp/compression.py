@@ -24,7 +24,13 @@ from keras_deepcomp.compressing.journal import Journal, digest_of
 from keras_deepcomp.compressing.progress import Show
 from keras_deepcomp.compressing.result import CompressionResult, Point
 from keras_deepcomp.compressing.rounds import Rounds, Settings, TimeIsUp
-from keras_deepcomp.compressing.sensitivity import SAMPLES, Sensitivity, prunable, sensitivity
+from keras_deepcomp.compressing.sensitivity import (
+    SAMPLES,
+    Sensitivity,
+    prunable,
+    sensitivity,
+    sparsity_of,
+)
 from keras_deepcomp.compressing.steering import PATIENCE, Round, Steering, Stop
 from keras_deepcomp.rebuilding import rebuild
 
@@ -153,6 +159,7 @@ class _Search:
 
     goal: Goal
     rounds: Rounds
+    measured: list[Point]
 
     def __init__(
         self,
@@ -186,15 +193,16 @@ class _Search:
             found = Sensitivity.from_dict(journal.sensitivity)
         self.sensitivity = found
         self.rounds = Rounds(
-            self.model, self.train, self.measure, self.goal, journal, found, self.settings,
+            self.model, plain, self.train, self.measure, self.goal, journal, found, self.settings,
             self.show.stage,
         )  # fmt: skip
         self.show.line(f"budget: {self.goal.in_words()}")
         if journal.start is None:
-            start = self.rounds.coded(plain, "round-000.kdc", 0, 0.0, 0)
+            start = self.rounds.coded(plain, "round-000.kdc", 0, sparsity_of(plain), 0)
             journal.begin(before, start, found.as_dict())
         else:
             self.show.line(f"going on after round {len(journal.rounds)} in {journal.directory}")
+        self.measured = journal.points()
         journal.publish(self.best())
 
     def run(self, patience: int, deadline: float | None) -> str:
@@ -216,20 +224,19 @@ class _Search:
 
     def _announce(self, point: Point) -> None:
         """A file is worth having as soon as it is measured, also if its round is never done."""
-        best = min([self.best(), point], key=self._rank)
-        if best is point:
-            self.journal.publish(point)
+        self.measured.append(point)
+        best = self.best()
+        self.journal.publish(best)
         self.show.point(point, self.goal, best)
 
     def _keep(self, done: Round) -> None:
         self.journal.add(done)
-        self.journal.publish(self.best())
         if done.error:
             self.show.line(done.error)
 
     def best(self) -> Point:
-        """The best file of all rounds that are complete."""
-        return min(self.journal.points(), key=self._rank)
+        """The best file so far."""
+        return min(self.measured, key=self._rank)
 
     def _rank(self, point: Point) -> tuple[float, ...]:
         return self.goal.rank(point.bytes, point.metrics)
@@ -239,7 +246,7 @@ class _Search:
         journal, best, before = self.journal, self.best(), self.journal.before
         assert before is not None
         path = journal.publish(best)
-        model = self.rounds.decoded(best.file)
+        model = self.rounds.decode(best.file)
         sentence = f"The search ended because {reason}."
         if not best.keeps_budget:
             sentence = (

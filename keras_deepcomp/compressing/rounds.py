@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
-from keras_deepcomp.compressing.compiling import compile_alike, fit, seeded
+from keras_deepcomp.compressing.compiling import fit, seeded
 from keras_deepcomp.compressing.data import Data
 from keras_deepcomp.compressing.goals import Goal, Measure
 from keras_deepcomp.compressing.journal import Journal
@@ -67,6 +67,7 @@ class Rounds:
 
     Args:
         model: The user's model.
+        decoded: A plain, compiled copy of it, into which files are decoded to be measured.
         train: The training data.
         measure: Measures decoded files.
         goal: The budget.
@@ -79,6 +80,7 @@ class Rounds:
     def __init__(
         self,
         model: keras.Model,
+        decoded: keras.Model,
         train: Data,
         measure: Measure,
         goal: Goal,
@@ -87,7 +89,8 @@ class Rounds:
         settings: Settings,
         watch: Watch,
     ) -> None:
-        self._model, self._train, self._measure, self._goal = model, train, measure, goal
+        self._model, self._decoded, self._train = model, decoded, train
+        self._measure, self._goal = measure, goal
         self._journal, self._sensitivity = journal, sensitivity
         self._settings, self._watch = settings, watch
 
@@ -160,16 +163,15 @@ class Rounds:
             shorten(model)
         path = self._journal.path(name)
         size = save_model(model, path)
-        metrics = self._measure(self.decoded(name))
+        metrics = self._measure(self.decode(name))
         return Point(
             number, sparsity, clusters, size, metrics, self._goal.keeps(size, metrics), name
         )
 
-    def decoded(self, name: str) -> keras.Model:
-        """The model of a file, compiled as the user's."""
-        model = rebuild(self._model)
-        load_weights(model, self._journal.path(name))
-        return compile_alike(model, self._model)
+    def decode(self, name: str) -> keras.Model:
+        """Decodes a file; always into the same model."""
+        load_weights(self._decoded, self._journal.path(name))
+        return self._decoded
 
 
 def shorten(model: keras.Model) -> None:
