@@ -4,7 +4,7 @@ So a search that was interrupted goes on as it would have gone on. Where a metri
 the density (the share of weights that are not zero) is halved from round to round; after a round
 that went too far, steps are half as long, in octaves, from the last one that did not. Where bytes
 are the budget, the density follows from the sizes that were measured; once a file fits, rounds
-train on at that size for a better metric.
+try larger densities with smaller codebooks and the reverse, or train on, for a better metric.
 
 Each round tries a few sizes of the codebooks, which cost a short training each.
 """
@@ -12,7 +12,7 @@ Each round tries a few sizes of the codebooks, which cost a short training each.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from keras_deepcomp.compressing.goals import Goal
@@ -20,6 +20,9 @@ from keras_deepcomp.compressing.result import Point
 
 LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256)
 """Sizes of codebooks that are tried."""
+
+COARSE = (2, 3, 4, 6, 8, 12, 16, 32, 64, 256)
+"""Sizes between which it is worth while to exchange them for density."""
 
 FIRST_CLUSTERS = 16
 FIRST_STEP = 0.5
@@ -94,7 +97,7 @@ class Steering:
     def __init__(self, goal: Goal, first_density: float, weights: int, patience: int) -> None:
         self._goal = goal
         self._first = first_density
-        self._least = 1.0 / max(weights, 1)
+        self._weights, self._least = weights, 1.0 / weights
         self._patience = patience
 
     def next(self, rounds: list[Round]) -> Plan | Stop:
@@ -158,28 +161,31 @@ class Steering:
 
     def _by_bytes(self, rounds: list[Round], number: int, budget: int) -> Plan | Stop:
         last = min(rounds, key=lambda each: min(self._rank(p) for p in each.points))
-        rate, clusters = rounds[-1].plan.rate, self._clusters(last)
-        start, density = last.plan.number, last.plan.density
-        if last.keeps:
-            return Plan(number, density, start, clusters, rate)
-        size = min(point.bytes for point in last.points)
-        fixed = self._fixed_bytes(rounds)
-        if fixed >= budget * AIM or density <= self._least:
-            return Stop(
-                f"what a file takes beside the weights, about {round(fixed):,} bytes, leaves no "
-                "room for them"
-            )
-        factor = (budget * AIM - fixed) / max(size - fixed, 1.0)
-        target = max(density * min(max(factor, 0.1), 0.95), self._least)
-        return Plan(number, target, start, clusters, rate)
+        rate, point = rounds[-1].plan.rate, min(last.points, key=self._rank)
+        density, clusters = 1.0 - point.sparsity, point.clusters
+        fixed = point.bytes - estimated_bytes(self._weights, density, clusters)
+        if not last.keeps:
+            if fixed >= budget * AIM or density <= self._least:
+                return Stop(
+                    f"what a file takes beside the weights, about {round(fixed):,} bytes, leaves "
+                    "no room for them"
+                )
+            target = density_for(self._weights, budget * AIM - fixed, clusters)
+            target = max(min(max(target, density * 0.1), density * 0.95), self._least)
+            return Plan(number, target, last.plan.number, clusters, rate)
+        known = {each.plan.clusters for each in rounds}
+        for other in _beside(clusters):
+            if other not in known:
+                target = density_for(self._weights, budget * AIM - fixed, other)
+                return Plan(number, target, self._denser(rounds, target), other, rate)
+        return Plan(number, density, last.plan.number, clusters, rate)
 
-    def _fixed_bytes(self, rounds: list[Round]) -> float:
-        """Where the line through the last two sizes, over the density, meets a density of zero."""
-        sizes = [(each.plan.density, min(p.bytes for p in each.points)) for each in rounds]
-        if len(sizes) < 2 or sizes[-1][0] >= sizes[-2][0]:
-            return 0.0
-        (dense, large), (sparse, small) = sizes[-2:]
-        return max(0.0, small - (large - small) / (dense - sparse) * sparse)
+    def _denser(self, rounds: list[Round], density: float) -> int:
+        """The sparsest round from whose weights a density can be reached by pruning."""
+        found = [each for each in rounds if 1.0 - each.points[0].sparsity >= density]
+        if not found:
+            return 0
+        return min(found, key=lambda each: each.plan.density).plan.number
 
     def _clusters(self, each: Round) -> int:
         return min(each.points, key=self._rank).clusters
@@ -226,10 +232,40 @@ class Codebooks:
         return LADDER[place] if 0 <= place < len(LADDER) else None
 
 
+def estimated_bytes(weights: int, density: float, clusters: int) -> float:
+    """What places and indices of weights take as entropy has it, evenly spread.
+
+    Args:
+        weights: How many there are, zeros included.
+        density: Share of them that is not zero.
+        clusters: Size of the codebook.
+    """
+    if not 0.0 < density < 1.0:
+        return weights * density * math.log2(clusters) / 8.0
+    places = -density * math.log2(density) - (1.0 - density) * math.log2(1.0 - density)
+    return weights * (places + density * math.log2(clusters)) / 8.0
+
+
+def density_for(weights: int, size: float, clusters: int) -> float:
+    """The density at which weights take so many bytes; the inverse of `estimated_bytes`."""
+    low, high = 0.0, clusters / (clusters + 1.0)  # beyond, fewer zeros would take fewer bytes
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        if estimated_bytes(weights, middle, clusters) < size:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _beside(clusters: int) -> list[int]:
+    """Sizes of codebooks next to one, the smaller first."""
+    smaller = [size for size in COARSE if size < clusters][-1:]
+    return smaller + [size for size in COARSE if size > clusters][:1]
+
+
 def round_as_dict(each: Round) -> dict[str, Any]:
     """A round as plain data."""
-    from dataclasses import asdict
-
     return asdict(each)
 
 
