@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, models, policies, schedules
+    from keras_deepcomp import container, distillation, models, policies, schedules
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.compressing.journal import ResumeError
     from keras_deepcomp.compressing.result import CompressionResult
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "container": None,
+    "distillation": None,
     "models": None,
     "policies": None,
     "schedules": None,
@@ -62,6 +63,7 @@ __all__ = [
     "cluster_weights",
     "compress",
     "container",
+    "distillation",
     "from_tfmot",
     "load_model",
     "load_weights",

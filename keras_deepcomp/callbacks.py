@@ -67,7 +67,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
         if self._driver is None:  # not at on_train_begin: others may load an older state there
             first, last = self._planned(epoch, self._epoch_start)
             self._started_at = self._epoch_start
-            self._driver = PruningDriver(self.model, last, first, self._epoch_start)
+            self._driver = PruningDriver(
+                self.model, last, first, self._epoch_start, self._optimizer
+            )
             self._driver.watch_fit()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -123,7 +123,9 @@ class ClusterWeights(WeightSubstitution):
         }
 
     def _axes(self, variable: Any) -> tuple[int, ...]:
-        """The axes whose places have a codebook each."""
+        """The axes whose places have a codebook each; a bias has one for all of it."""
+        if len(variable.shape) < 2:
+            return ()
         return output_axes(self.layer, variable) if self.cluster_per_channel else ()
 
     @classmethod

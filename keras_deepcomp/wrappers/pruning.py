@@ -10,8 +10,9 @@ import numpy as np
 
 from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.masks import Mask
+from keras_deepcomp.ranking import check_ranking
 from keras_deepcomp.schedules import Plan, Schedule, as_schedule
-from keras_deepcomp.structures import Groups, Structure, structure_of
+from keras_deepcomp.structures import Groups, Structure, check_reaches, structure_of
 from keras_deepcomp.wrappers.channels import input_axis, last_two
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
@@ -44,12 +45,17 @@ class PruneLowMagnitude(WeightSubstitution):
         block_pooling_type: "AVG" or "MAX", how a block ranks by the magnitudes in it.
         sparsity_m_by_n: (m, n) for at least m zeros in each n consecutive input channels, see
             `keras_deepcomp.structures.Groups`.
+        ranking: "magnitude" or "worth", see `keras_deepcomp.ranking`.
+        regrowth: Whether pruned weights go on training unseen, and come back at an update where
+            they have outgrown others (Guo, Yao and Chen 2016; Lin et al. 2020). The layer still
+            computes with zeros in their place, but their variables get the gradient that they would
+            have if they were there.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
         TypeError: Something that is not a schedule.
-        ValueError: An unknown scope, a quality schedule with scope "global", a pattern that makes
-            no sense, or a schedule that does not reach its sparsity.
+        ValueError: An unknown scope or ranking, a quality schedule with scope "global" or with
+            "worth", a pattern that makes no sense, or a schedule that does not reach its sparsity.
     """
 
     purpose = "prune"
@@ -62,6 +68,8 @@ class PruneLowMagnitude(WeightSubstitution):
         block_size: tuple[int, int] = (1, 1),
         block_pooling_type: str = "AVG",
         sparsity_m_by_n: tuple[int, int] | None = None,
+        ranking: str = "magnitude",
+        regrowth: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"prune_low_magnitude_{layer.name}")
@@ -76,13 +84,15 @@ class PruneLowMagnitude(WeightSubstitution):
                 "schedules.Polynomial for one global threshold."
             )
         self.scope = scope
+        self.ranking = check_ranking(ranking, self.pruning_schedule.target)
+        self.regrowth = bool(regrowth)
         self.structure = structure_of(block_size, block_pooling_type, sparsity_m_by_n)
         self._pattern = {
             "block_size": list(block_size),
             "block_pooling_type": block_pooling_type,
             "sparsity_m_by_n": None if sparsity_m_by_n is None else list(sparsity_m_by_n),
         }
-        _check_reaches(self.pruning_schedule, self.structure)
+        check_reaches(self.pruning_schedule, self.structure)
         # Whether a keras_deepcomp.PruningDriver moves the masks, and whether the schedule is over.
         # Both are only for the warning in `call`: what is to be kept is in variables.
         self.driven = self.done = False
@@ -138,6 +148,8 @@ class PruneLowMagnitude(WeightSubstitution):
         value = self._substituted[name].value
         mask = self._state[name]["mask"].value
         # where, not a product: a product would give -0.0 for negative weights, and NaN for NaN.
+        if self.regrowth:  # a zero, to the bit, that passes its gradient on
+            return keras.ops.where(mask, value, value - keras.ops.stop_gradient(value))
         return keras.ops.where(mask, value, keras.ops.zeros_like(value))
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -193,6 +205,11 @@ class PruneLowMagnitude(WeightSubstitution):
         )
         return value
 
+    def ranked_value(self, name: str) -> np.ndarray:
+        """What an update of the masks compares: the weight, without what cannot come back."""
+        value = self.pruned_value(name)
+        return to_numpy(self._substituted[name]) if self.regrowth else value
+
     def deviation(self, name: str) -> float:
         """The standard deviation of the weight when pruning began; measured at the first call."""
         variable = self._state[name]["deviation"]
@@ -203,10 +220,15 @@ class PruneLowMagnitude(WeightSubstitution):
         return known
 
     def set_mask(self, name: str, mask: Mask, threshold: float) -> None:
-        """Sets a weight's mask and threshold, and puts zeros where weights went or come back."""
+        """Sets a weight's mask and threshold, and puts zeros where weights went or come back.
+
+        With `regrowth`, what went keeps its value unseen, and comes back with it.
+        """
         value = self.pruned_value(name)
         self._state[name]["mask"].assign(mask)
         self._state[name]["threshold"].assign(threshold)
+        if self.regrowth:
+            return
         self._substituted[name].assign(np.where(mask, value, np.zeros_like(value)))
 
     @property
@@ -255,6 +277,8 @@ class PruneLowMagnitude(WeightSubstitution):
                 },
             },
             "scope": self.scope,
+            "ranking": self.ranking,
+            "regrowth": self.regrowth,
             **self._pattern,
         }
 
@@ -287,23 +311,3 @@ class PruneLowMagnitude(WeightSubstitution):
             )
         config["pruning_schedule"] = kind.from_config(arguments)
         return super().from_config(config, custom_objects)
-
-
-def _check_reaches(schedule: Schedule, structure: Structure) -> None:
-    """Refuses a schedule that would leave groups with too few zeros."""
-    if not isinstance(structure, Groups):
-        return
-    pattern = f"sparsity_m_by_n=({structure.zeros}, {structure.size})"
-    if schedule.target == "quality":
-        raise ValueError(
-            f"{pattern} asks for so many zeros in each group, and Threshold for those under a "
-            "threshold, however many. Use a sparsity schedule, such as "
-            f"schedules.Polynomial({structure.sparsity:g})."
-        )
-    final = schedule.final
-    if final is not None and final < structure.sparsity:
-        raise ValueError(
-            f"{pattern} is a sparsity of {structure.sparsity:g}, and the schedule ends at "
-            f"{final:g}: groups would have too few zeros. Give the schedule a final sparsity of "
-            f"{structure.sparsity:g}, or more to prune further within the pattern."
-        )
