@@ -7,10 +7,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 # Tests that run once more on JAX and on torch: pruning, sharing, saving, loading and stripping.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
+	tests/test_rebuilding.py
+# And on JAX, whose trainer keeps the state to itself, all ways of training.
+TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
+	bench-overhead bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -33,7 +36,7 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
 
@@ -76,8 +79,27 @@ bench-kills: setup ## A training killed twenty times ends with the same bits, in
 bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
 
+bench-micro: setup ## LeNets and a keyword net from compressed weights on TensorFlow Lite Micro
+	$(BIN)/python benchmarks/micro.py
+
+bench-micro-network: setup ## Train the keyword net, on made data, that bench-micro runs
+	$(BIN)/python benchmarks/keyword_net.py
+
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
+
+bench-tflite-conversion: setup ## Zeros and shared values through TensorFlow Lite's converter, into benchmarks/results/
+	$(BIN)/python benchmarks/tflite_conversion.py
+	$(BIN)/python benchmarks/deploying_page.py
+
+build/vela/.installed: benchmarks/requirements-vela.txt
+	$(PYTHON) -m venv build/vela
+	build/vela/bin/pip install --quiet --requirement benchmarks/requirements-vela.txt
+	@touch $@
+
+bench-vela: setup build/vela/.installed ## Pruned and shared weights on an NPU, by Vela, into benchmarks/results/
+	$(BIN)/python benchmarks/vela.py
+	$(BIN)/python benchmarks/deploying_page.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, distillation, models, policies, schedules
+    from keras_deepcomp import container, distillation, models, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.compressing.journal import ResumeError
     from keras_deepcomp.compressing.result import CompressionResult
@@ -32,6 +32,7 @@ _HOME = {
     "models": None,
     "policies": None,
     "schedules": None,
+    "tflite": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
     "CompressionResult": "compressing.result",
@@ -74,6 +75,7 @@ __all__ = [
     "schedules",
     "strip",
     "summary",
+    "tflite",
 ]
 
 

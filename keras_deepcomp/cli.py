@@ -11,16 +11,22 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
-
-_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-
-Command = Callable[[argparse.Namespace], dict[str, Any]]
+from keras_deepcomp.subcommands import (
+    KERAS_SUFFIXES,
+    PROGRAM,
+    Command,
+    add_command,
+    existing,
+    quietly,
+    report,
+)
+from keras_deepcomp.tflite import commands as tflite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,23 +66,13 @@ def entry_point() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="keras-deepcomp",
+        prog=PROGRAM,
         description="Deep Compression for Keras 3: prune, share, Huffman-code; the same bits back.",
     )
     parser.add_argument("--version", action="version", version=keras_deepcomp.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, summary: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"example: keras-deepcomp {name} {example}",
-        )
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.set_defaults(command=command)
-        return sub
-
+    add = partial(add_command, commands)
     demo = add(
         "demo",
         _demo,
@@ -116,13 +112,14 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = add("verify", _verify, "check a .kdc file and decode all of it", "model.kdc")
     verify.add_argument("kdc", help="a .kdc file")
+    tflite.add_to(commands)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
 
-    with _quietly():
+    with quietly():
         from keras_deepcomp import demo
 
     console = Console(stderr=options.json)
@@ -130,22 +127,22 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
     def write(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    report = demo.run(demo.load_digits(options.data), options.out, options.seed, write=write)
-    demo.show(report, options.out, console)
-    return report
+    result = demo.run(demo.load_digits(options.data), options.out, options.seed, write=write)
+    demo.show(result, options.out, console)
+    return result
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp.container import DEFAULT_EFFORT
 
-    source = _existing(options.model)
-    if source.suffix.lower() not in _KERAS_SUFFIXES:
+    source = existing(options.model)
+    if source.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
     target = Path(options.kdc or source.with_suffix(".kdc"))
-    if target.suffix.lower() in _KERAS_SUFFIXES:
+    if target.suffix.lower() in KERAS_SUFFIXES:
         raise ValueError(f"{target}: the name is that of a Keras file; give one that ends in .kdc.")
 
-    with _quietly():
+    with quietly():
         import keras
 
         from keras_deepcomp.keras_files import load_keras_file
@@ -156,7 +153,7 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
     effort = DEFAULT_EFFORT if options.effort is None else options.effort
     size = save_model(load_keras_file(source), target, effort=effort, verbose=sys.stderr.isatty())
     before = source.stat().st_size
-    return _report(
+    return report(
         options,
         f"{source} ({before:,} B) -> {target} ({size:,} B, {before / size:.1f}x smaller)",
         {"source": str(source), "source_bytes": before, "file": str(target), "file_bytes": size},
@@ -164,12 +161,12 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unpack(options: argparse.Namespace) -> dict[str, Any]:
-    source = _existing(options.kdc)
+    source = existing(options.kdc)
     target = Path(options.model or source.with_suffix(".keras"))
-    if target.suffix.lower() not in _KERAS_SUFFIXES:
+    if target.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{target}: Keras writes .keras and .h5 files; give one of these names.")
 
-    with _quietly():
+    with quietly():
         import keras
 
         from keras_deepcomp.saving import load_model
@@ -178,7 +175,7 @@ def _unpack(options: argparse.Namespace) -> dict[str, Any]:
 
     load_model(source).save(target)
     size = target.stat().st_size
-    return _report(
+    return report(
         options,
         f"{source} ({source.stat().st_size:,} B) -> {target} ({size:,} B)",
         {"source": str(source), "file": str(target), "file_bytes": size},
@@ -194,7 +191,7 @@ def _inspect(options: argparse.Namespace) -> dict[str, Any]:
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp import container
 
-    source = _existing(options.kdc)
+    source = existing(options.kdc)
     with container.open_file(source) as file:
         file.check_memory()
         damaged = file.damaged()
@@ -207,38 +204,11 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
             )
         file.check()
         elements = sum(math.prod(file.shape(name)) for name in file)
-        return _report(
+        return report(
             options,
             f"{source}: whole; {len(file)} tensors of {elements:,} elements decode",
             {"file": str(source), "whole": True, "tensors": len(file), "elements": elements},
         )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Holds back what a framework's own libraries print while it is imported."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def _existing(path: str) -> Path:
-    found = Path(path)
-    if not found.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return found
-
-
-def _report(options: argparse.Namespace, line: str, result: dict[str, Any]) -> dict[str, Any]:
-    if not options.json:
-        print(line)
-    return result
 
 
 def _one_line(error: BaseException) -> str:
@@ -246,5 +216,5 @@ def _one_line(error: BaseException) -> str:
 
 
 def _failed(why: str) -> int:
-    print(f"keras-deepcomp: error: {why}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {why}", file=sys.stderr)
     return 1

@@ -1,0 +1,194 @@
+"""The decoder in C says the same about files as the package does."""
+
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz import campaign, frames, mutations
+from fuzz.agreement import by_package
+from golden.manifests import MANIFESTS, described, read
+from simple_decoder import version_1
+from simple_decoder.reading import TYPES, Reader, unsigned
+
+from keras_deepcomp import container
+
+ROOT = Path(__file__).parent.parent
+C = ROOT / "c"
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+OK, NOT_KDC, VERSION, CHECKSUM = 0, 2, 3, 4  # of kdc_status
+DRIVER = ROOT / "tests" / "c_decoder" / "driver.c"
+MAX_BYTES = 20_000
+
+
+def compiler():
+    if shutil.which("cc") is None:
+        pytest.fail("There is no C compiler `cc`. Install one, such as the package gcc.")
+
+
+def compile_c(out, *arguments):
+    compiler()
+    command = ["cc", *WARNINGS, "-I", C, *arguments, "-o", out]
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    out = tmp_path_factory.mktemp("c") / "driver"
+    return compile_c(out, *SANITIZERS, "-DKDC_V0", C / "kdc.c", DRIVER)
+
+
+def number(reader):
+    return unsigned(reader.take(8))
+
+
+def by_c(driver, files, max_bytes=1 << 40):
+    """Return for each file (status, what the simple decoder would return of it or None)."""
+    sent = b"".join(len(data).to_bytes(8, "little") + data for data in files)
+    ran = subprocess.run([driver, str(max_bytes)], input=sent, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode()
+    reader = Reader(ran.stdout)
+    found = []
+    for _ in files:
+        status = reader.byte()
+        found.append((status, read_found(reader) if status == 0 else None))
+    reader.end()
+    return found
+
+
+def read_found(reader):
+    pairs = Reader(reader.take(number(reader)))
+    metadata = {}
+    for _ in range(pairs.varint() if pairs.data else 0):
+        key = pairs.string()
+        metadata[key] = pairs.take(pairs.varint()).decode()
+    pairs.end()
+    tensors = {}
+    for _ in range(number(reader)):
+        name = reader.take(number(reader)).decode()
+        kind = TYPES[number(reader)][0]
+        shape = tuple(number(reader) for _ in range(number(reader)))
+        tensors[name] = kind, shape, reader.take(number(reader))
+    return metadata, tensors
+
+
+def each(kind):
+    """Return (path, bytes, entry) of the golden files of a kind."""
+    return [
+        (f"{folder}/{entry['file']}", read(folder, entry), entry)
+        for folder, manifest in MANIFESTS.items()
+        for entry in manifest[kind]
+    ]
+
+
+def test_golden(driver):
+    files = each("files")
+    for (path, _, entry), (status, found) in zip(
+        files, by_c(driver, [data for _, data, _ in files]), strict=True
+    ):
+        assert status == OK, path
+        metadata, tensors = found
+        assert list(metadata.items()) == list(entry["metadata"].items()), path
+        assert [described(name, *tensor) for name, tensor in tensors.items()] == entry["tensors"]
+
+
+def test_invalid(driver):
+    files = each("invalid")
+    found = by_c(driver, [data for _, data, _ in files])
+    accepted = [path for (path, _, _), (status, _) in zip(files, found, strict=True) if not status]
+    assert accepted == []
+
+
+def test_errors(driver):
+    data = container.save({"w": np.arange(100, dtype=np.float32)}, {"k": "v"})
+    changed = bytearray(data)
+    changed[20] ^= 1
+    cut_off = [data[:length] for length in range(1, len(data))]
+    files = [b"", b"PK\3\4", data[:4] + b"\2" + data[5:], bytes(changed), data + b"\0", *cut_off]
+    statuses = [status for status, _ in by_c(driver, files)]
+    assert statuses == [NOT_KDC, NOT_KDC, VERSION] + [CHECKSUM] * (len(files) - 3)
+    resealed = frames.mended(bytes(changed))  # The block's own checksum still is wrong.
+    forged = frames.mended(data[:-12] + (1 << 31).to_bytes(4, "little") + data[-8:])
+    assert [status for status, _ in by_c(driver, [resealed])] == [CHECKSUM]
+    assert by_c(driver, [forged])[0][0] != OK
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_mutants(driver, version):
+    """Damaged files, most with mended checksums: both readers take them, or neither does."""
+    rng = random.Random(version)
+    seeds = [seed for seed in campaign.seeds() if seed.version == version]
+    files = [mutations.resealed(rng, rng.choice(seeds))[1] for _ in range(700)]
+    files += [mutations.unsealed(rng, rng.choice(seeds))[1] for _ in range(50)]
+    taken = 0
+    for data, (_, found) in zip(files, by_c(driver, files, MAX_BYTES), strict=True):
+        assert found == by_package(data, MAX_BYTES), data.hex()
+        taken += found is not None
+    assert 70 < taken < 680
+
+
+def test_large(driver):
+    """Several bands and blocks, and rows and columns of all kinds."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=16).astype(np.float32)
+    sparse = values[rng.integers(0, 16, 2_000_000)] * (rng.random(2_000_000) < 0.05)
+    arrays = {
+        "tall": sparse.reshape(-1, 4),
+        "wide": sparse.reshape(4, -1),
+        "dense": values[rng.integers(0, 16, (700, 1000))],
+        "raw": rng.integers(0, 2**32, 1_500_000, np.uint32),
+    }
+    ((status, found),) = by_c(driver, [container.save(arrays, effort=0)])
+    assert status == OK
+    assert found[1] == {
+        name: (array.dtype.name, array.shape, array.tobytes()) for name, array in arrays.items()
+    }
+
+
+def test_dictionary(driver):
+    """Text that is copied from all over the format's dictionary."""
+    words = "".join(chr(byte) if byte < 128 else " " for byte in version_1.DICTIONARY)
+    data = container.save({}, {"k": words})
+    assert len(data) < 200
+    assert by_c(driver, [data]) == [(OK, ({"k": words}, {}))]
+
+
+def test_version_0_is_refused_if_it_is_left_out(tmp_path):
+    driver = compile_c(tmp_path / "driver", C / "kdc.c", DRIVER)
+    old, new = (read(folder, MANIFESTS[folder]["files"][0]) for folder in ("v0", "v1"))
+    assert [status for status, _ in by_c(driver, [old, new])] == [VERSION, OK]
+
+
+def test_the_decoder_is_short():
+    lines = sum(len((C / name).read_text().splitlines()) for name in ("kdc.c", "kdc.h"))
+    assert lines < 1000
+
+
+def test_the_dictionary_is_that_of_the_format():
+    rows = re.findall(r'^    "(.*)",$', (C / "kdc_dictionary.h").read_text(), re.MULTILINE)
+    assert "".join(rows).encode().decode("unicode_escape").encode("latin-1") == version_1.DICTIONARY
+
+
+def test_the_makefile_builds_the_example(tmp_path):
+    compiler()
+    copy = shutil.copytree(C, tmp_path / "c")
+    made = subprocess.run(["make", "-C", copy, "example"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    arrays = {"a/w": np.eye(5, dtype=np.float16), "b": np.arange(3)}
+    file = tmp_path / "t.kdc"
+    file.write_bytes(container.save(arrays, {"made by": "me"}))
+    ran = subprocess.run([copy / "example", file, tmp_path], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[:3] == ["made by: me", "a/w float16 5x5", "b int64 3"]
+    assert (tmp_path / "0.bin").read_bytes() == arrays["a/w"].tobytes()
+    assert (tmp_path / "1.bin").read_bytes() == arrays["b"].tobytes()
+    file.write_bytes(file.read_bytes()[:-1])
+    ran = subprocess.run([copy / "example", file], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "checksum" in ran.stderr
