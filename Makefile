@@ -12,8 +12,9 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
-	bench-overhead bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
+	bench-format-bytes bench-format-model bench-compatibility bench-compress bench-kills bench-micro \
+	bench-micro-network bench-overhead bench-records bench-tflite-conversion bench-vela verify-records \
+	fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -84,6 +85,12 @@ bench-micro: setup ## LeNets and a keyword net from compressed weights on Tensor
 
 bench-micro-network: setup ## Train the keyword net, on made data, that bench-micro runs
 	$(BIN)/python benchmarks/keyword_net.py
+
+bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, into benchmarks/records/
+	$(BIN)/python benchmarks/records.py
+
+verify-records: setup ## Decode and evaluate the files in benchmarks/records/
+	$(BIN)/python benchmarks/verify_records.py
 
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
     from keras_deepcomp.migration.tfmot import from_tfmot
+    from keras_deepcomp.ordering import order_units
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
+    from keras_deepcomp.shrinking import shrink
     from keras_deepcomp.wrappers.clustering import ClusterWeights
     from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 
@@ -44,6 +46,8 @@ _HOME = {
     "strip": "conversion",
     "PruningDriver": "driver",
     "from_tfmot": "migration.tfmot",
+    "order_units": "ordering",
+    "shrink": "shrinking",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -69,10 +73,12 @@ __all__ = [
     "load_model",
     "load_weights",
     "models",
+    "order_units",
     "policies",
     "prune_low_magnitude",
     "save_model",
     "schedules",
+    "shrink",
     "strip",
     "summary",
     "tflite",

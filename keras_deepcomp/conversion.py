@@ -49,7 +49,6 @@ def prune_low_magnitude(
     pruning_policy: Any = None,
     verbose: bool = True,
     ranking: str = "magnitude",
-    regrowth: bool = False,
     biases: bool = False,
 ) -> keras.Model:
     """Makes a model whose layers prune their small weights while it trains (paper section 2).
@@ -79,7 +78,6 @@ def prune_low_magnitude(
             `keras_deepcomp.summary` of the result has it too.
         ranking: "magnitude", or "worth": by how much the loss is estimated to need a weight, from
             the second moments that Adam and its kin keep. Only for sparsity schedules.
-        regrowth: Whether pruned weights train on unseen and may come back, while the schedule acts.
         biases: Whether the biases of these layers are pruned too.
 
     Returns:
@@ -134,7 +132,6 @@ def prune_low_magnitude(
                 block_pooling_type,
                 sparsity_m_by_n,
                 ranking,
-                regrowth,
                 weight_names=with_biases(inner, "prune") if biases else None,
             )
 
@@ -154,6 +151,7 @@ def cluster_weights(
     preserve_sparsity: bool = True,
     verbose: bool = True,
     bias_clusters: int | None = None,
+    straight_through: bool = False,
 ) -> keras.Model:
     """Makes a model whose weights share few values, which go on training (paper section 3).
 
@@ -181,6 +179,8 @@ def cluster_weights(
         bias_clusters: Size of the codebooks of the biases, of the layers that share their weights;
             None leaves biases as they are. A bias has one codebook, also with
             `cluster_per_channel`.
+        straight_through: Whether the weights from before sharing go on training beside the
+            centroids, so that `UpdateCentroids(reassign=True)` finds better ones for them.
 
     Returns:
         A new model of the same kind, not compiled, with `ClusterWeights` around its layers.
@@ -224,6 +224,7 @@ def cluster_weights(
                 cluster_per_channel=cluster_per_channel,
                 gradient_aggregation=gradient_aggregation,
                 preserve_sparsity=preserve_sparsity,
+                straight_through=straight_through,
                 weight_names=names,
             )
 

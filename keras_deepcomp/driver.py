@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.ranking import scores
@@ -268,8 +267,6 @@ def _prune_by_rank(members: list[Member], sparsity: float, optimizer: Any) -> No
     if not members[0][0].pruning_schedule.may_fall:
         sparsity = max(sparsity, structure.present(masks))
     values = [wrapper.arranged(name, scores(wrapper, name, optimizer)) for wrapper, name in members]
-    if members[0][0].regrowth:  # all may come back
-        masks = [np.ones(mask.shape, bool) for mask in masks]
     kept, threshold = structure.keep_largest(values, masks, sparsity)
     for (wrapper, name), mask in zip(members, kept, strict=True):
         # Where nothing more went, the threshold is still the one that the others fell under.

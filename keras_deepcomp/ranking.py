@@ -62,7 +62,7 @@ def scores(wrapper: PruneLowMagnitude, name: str, optimizer: Any) -> np.ndarray:
     Raises:
         ValueError: The optimizer keeps no second moments.
     """
-    values = wrapper.ranked_value(name)
+    values = wrapper.pruned_value(name)
     if wrapper.ranking == "magnitude":
         return values
     moments = second_moments(optimizer, wrapper.weight_variables[name])
@@ -83,15 +83,24 @@ def second_moments(optimizer: Any, variable: Any) -> np.ndarray | None:
     Raises:
         ValueError: It keeps none.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(optimizer, _WITH_MOMENTS):
+    if not has_second_moments(optimizer):
         what = "None" if optimizer is None else f"'{optimizer.name}'"
         raise ValueError(
             'ranking="worth" needs the mean squared gradients that Adam, AdamW, Nadam, Lamb '
             f"and RMSprop keep, and the optimizer is {what}. Compile with one of these, hand it to "
             'PruningDriver(optimizer=...), or rank by "magnitude".'
         )
+    optimizer = _inner(optimizer)
     if not optimizer.built:
         return None
     place = optimizer._trainable_variables_indices.get(optimizer._var_key(variable))
     return None if place is None else to_numpy(optimizer._velocities[place])
+
+
+def has_second_moments(optimizer: Any) -> bool:
+    """Whether an optimizer keeps the running means of squared gradients."""
+    return isinstance(_inner(optimizer), _WITH_MOMENTS)
+
+
+def _inner(optimizer: Any) -> Any:
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from support import array, bits, compiled, dense_model, regression_data
+from support import array, compiled, dense_model, regression_data
 
 import keras_deepcomp as kdc
 from keras_deepcomp import ranking
@@ -75,40 +75,11 @@ def test_an_unknown_ranking_and_a_quality_schedule_are_refused():
         kdc.prune_low_magnitude(dense_model(), kdc.schedules.Threshold(1.0), ranking="worth")
 
 
-def test_with_regrowth_pruned_weights_learn_on_and_come_back():
-    schedule = kdc.schedules.Polynomial(0.7, begin=0.1, end=0.8, frequency=1)
-    pruned = compiled(
-        kdc.prune_low_magnitude(dense_model(), schedule, regrowth=True, verbose=False)
-    )
-    wrapper = find_wrappers(pruned)[0]
-    came_back = []
-
-    class Watch(keras.callbacks.Callback):
-        before = None
-
-        def on_train_batch_end(self, batch, logs=None):
-            mask = wrapper.mask("kernel")
-            if self.before is not None:
-                came_back.append(int((mask & ~self.before).sum()))
-            self.before = mask
-
-    pruned.fit(X, Y, batch_size=8, epochs=8, verbose=0,
-               callbacks=[kdc.UpdatePruningStep(), Watch()])  # fmt: skip
-    assert sum(came_back) > 0
-    assert not any(came_back[-8:])  # the schedule is over
-    mask, value = wrapper.mask("kernel"), wrapper.effective_weights()["kernel"]
-    assert (~mask).mean() == pytest.approx(0.7, abs=0.01)
-    assert bits(value[~mask]) == bits(np.zeros(int((~mask).sum()), np.float32))
-    assert array(wrapper.layer.kernel)[~mask].any()  # unseen
-    kernel = array(kdc.strip(pruned).layers[0].kernel)
-    assert bits(kernel[~mask]) == bits(np.zeros(int((~mask).sum()), np.float32))
-
-
-def test_both_are_saved_with_the_model(tmp_path):
-    pruned = trained(kdc.schedules.Constant(0.5), ranking="worth", regrowth=True, biases=True)
+def test_ranking_and_biases_are_saved_with_the_model(tmp_path):
+    pruned = trained(kdc.schedules.Constant(0.5), ranking="worth", biases=True)
     pruned.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     for one, other in zip(find_wrappers(pruned), find_wrappers(again), strict=True):
-        assert (other.ranking, other.regrowth) == ("worth", True)
+        assert other.ranking == "worth"
         assert list(other.weight_variables) == ["kernel", "bias"]
         np.testing.assert_array_equal(other.mask("bias"), one.mask("bias"))

@@ -46,10 +46,6 @@ class PruneLowMagnitude(WeightSubstitution):
         sparsity_m_by_n: (m, n) for at least m zeros in each n consecutive input channels, see
             `keras_deepcomp.structures.Groups`.
         ranking: "magnitude" or "worth", see `keras_deepcomp.ranking`.
-        regrowth: Whether pruned weights go on training unseen, and come back at an update where
-            they have outgrown others (Guo, Yao and Chen 2016; Lin et al. 2020). The layer still
-            computes with zeros in their place, but their variables get the gradient that they would
-            have if they were there.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
@@ -69,7 +65,6 @@ class PruneLowMagnitude(WeightSubstitution):
         block_pooling_type: str = "AVG",
         sparsity_m_by_n: tuple[int, int] | None = None,
         ranking: str = "magnitude",
-        regrowth: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"prune_low_magnitude_{layer.name}")
@@ -85,7 +80,6 @@ class PruneLowMagnitude(WeightSubstitution):
             )
         self.scope = scope
         self.ranking = check_ranking(ranking, self.pruning_schedule.target)
-        self.regrowth = bool(regrowth)
         self.structure = structure_of(block_size, block_pooling_type, sparsity_m_by_n)
         self._pattern = {
             "block_size": list(block_size),
@@ -148,8 +142,6 @@ class PruneLowMagnitude(WeightSubstitution):
         value = self._substituted[name].value
         mask = self._state[name]["mask"].value
         # where, not a product: a product would give -0.0 for negative weights, and NaN for NaN.
-        if self.regrowth:  # a zero, to the bit, that passes its gradient on
-            return keras.ops.where(mask, value, value - keras.ops.stop_gradient(value))
         return keras.ops.where(mask, value, keras.ops.zeros_like(value))
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -205,11 +197,6 @@ class PruneLowMagnitude(WeightSubstitution):
         )
         return value
 
-    def ranked_value(self, name: str) -> np.ndarray:
-        """What an update of the masks compares: the weight, without what cannot come back."""
-        value = self.pruned_value(name)
-        return to_numpy(self._substituted[name]) if self.regrowth else value
-
     def deviation(self, name: str) -> float:
         """The standard deviation of the weight when pruning began; measured at the first call."""
         variable = self._state[name]["deviation"]
@@ -220,15 +207,10 @@ class PruneLowMagnitude(WeightSubstitution):
         return known
 
     def set_mask(self, name: str, mask: Mask, threshold: float) -> None:
-        """Sets a weight's mask and threshold, and puts zeros where weights went or come back.
-
-        With `regrowth`, what went keeps its value unseen, and comes back with it.
-        """
+        """Sets a weight's mask and threshold, and puts zeros where weights went or come back."""
         value = self.pruned_value(name)
         self._state[name]["mask"].assign(mask)
         self._state[name]["threshold"].assign(threshold)
-        if self.regrowth:
-            return
         self._substituted[name].assign(np.where(mask, value, np.zeros_like(value)))
 
     @property
@@ -278,7 +260,6 @@ class PruneLowMagnitude(WeightSubstitution):
             },
             "scope": self.scope,
             "ranking": self.ranking,
-            "regrowth": self.regrowth,
             **self._pattern,
         }
 
