@@ -74,6 +74,9 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
 
+bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
+	$(BIN)/python benchmarks/compress.py
+
 bench-kills: setup ## A training killed twenty times ends with the same bits, into benchmarks/results/
 	$(BIN)/python benchmarks/kills.py
 

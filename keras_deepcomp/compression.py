@@ -10,32 +10,17 @@ from dataclasses import asdict
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_deepcomp.compressing.compiling import (
-    check_compiled,
-    compile_alike,
-    peak_rate,
-    seeded,
-)
+from keras_deepcomp.compressing.compiling import check_compiled, peak_rate, random_states_kept
 from keras_deepcomp.compressing.data import Data
-from keras_deepcomp.compressing.goals import Goal, Measure, Metric, goal_for, name_of
+from keras_deepcomp.compressing.goals import Measure, Metric, goal_for, name_of
 from keras_deepcomp.compressing.journal import Journal, digest_of
 from keras_deepcomp.compressing.progress import Show
-from keras_deepcomp.compressing.result import CompressionResult, Point
-from keras_deepcomp.compressing.rounds import Rounds, Settings, TimeIsUp
-from keras_deepcomp.compressing.sensitivity import (
-    SAMPLES,
-    Sensitivity,
-    prunable,
-    sensitivity,
-    sparsity_of,
-)
-from keras_deepcomp.compressing.steering import PATIENCE, Round, Steering, Stop
-from keras_deepcomp.rebuilding import rebuild
-
-FIRST_SHARE = 0.5
-"""Density of the first round, as part of what is bearable without training."""
+from keras_deepcomp.compressing.result import CompressionResult
+from keras_deepcomp.compressing.rounds import Settings, Task
+from keras_deepcomp.compressing.searching import Search
+from keras_deepcomp.compressing.steering import MOST_ROUNDS, PATIENCE
+from keras_deepcomp.compressing.teaching import Teacher, answers_of
 
 
 def compress(
@@ -47,6 +32,7 @@ def compress(
     max_bytes: int | None = None,
     metric: Metric = None,
     metric_direction: str | None = None,
+    teacher: keras.Model | bool | None = None,
     budget_minutes: float | None = None,
     directory: str | os.PathLike[str] | None = None,
     epochs: int = 10,
@@ -54,6 +40,7 @@ def compress(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     patience: int = PATIENCE,
+    max_rounds: int = MOST_ROUNDS,
     seed: int = 0,
     verbose: bool = True,
 ) -> CompressionResult:
@@ -81,6 +68,9 @@ def compress(
             model with several outputs.
         metric_direction: "max" if more of the metric is better, "min" if less is. None goes by its
             name.
+        teacher: A model whose answers, softened, are mixed into the loss of outputs that tell
+            classes apart; it takes the same inputs and has such outputs. None takes the given model
+            itself, False none.
         budget_minutes: Ends the search after so many minutes, interrupted runs included. None lets
             it end by itself.
         directory: Where all of the search is kept, the best file so far as `best.kdc`. A search
@@ -92,6 +82,7 @@ def compress(
         learning_rate: At the beginning of each round. None takes the largest that the model was
             trained with.
         patience: Rounds without a better file after which the search ends.
+        max_rounds: Rounds after which it ends in any case. May be another when it goes on.
         seed: For all random numbers. The same seed gives the same files, where the backend computes
             the same and no time limit ends a round early.
         verbose: Whether to show the progress: a bar on a terminal, and a line for each file.
@@ -139,138 +130,30 @@ def compress(
         "metric": None if metric is None else name_of(metric),
         "metric_direction": metric_direction,
         "patience": patience,
+        "teacher": digest_of(teacher) if isinstance(teacher, keras.Model) else teacher,
         **asdict(settings),
     }
+    taught_by = _teacher_for(model, teacher)
     if directory is None:
         directory = tempfile.mkdtemp(prefix="keras_deepcomp-")
     journal = Journal(directory, identity)
     deadline = None if budget_minutes is None else began + 60.0 * budget_minutes - journal.seconds
     measure = Measure(validating, metric if callable(metric) else None)
-    with Show(verbose, deadline) as show:
-        search = _Search(model, training, measure, journal, settings, show)
-        search.prepare(lambda before: goal_for(
-            model, before, max_metric_drop, max_bytes, metric, metric_direction))  # fmt: skip
-        reason = search.run(patience, deadline)
+    with random_states_kept(), Show(verbose, deadline) as show:
+        search = Search(Task(model, training, measure, settings, taught_by), journal, show)
+        search.prepare(
+            lambda before: goal_for(
+                model, before, max_metric_drop, max_bytes, metric, metric_direction
+            )
+        )
+        reason = search.run(patience, max_rounds, deadline)
         return search.result(reason, time.monotonic() - began)
 
 
-class _Search:
-    """The loop: steering says what to do, rounds do it, the journal keeps it."""
-
-    goal: Goal
-    rounds: Rounds
-    measured: list[Point]
-
-    def __init__(
-        self,
-        model: keras.Model,
-        train: Data,
-        measure: Measure,
-        journal: Journal,
-        settings: Settings,
-        show: Show,
-    ) -> None:
-        self.model, self.train, self.measure = model, train, measure
-        self.journal, self.settings, self.show = journal, settings, show
-        self.seconds_before = journal.seconds
-
-    def prepare(self, goal_of: Any) -> None:
-        """Measures the given model, and how much each layer minds being pruned; or remembers."""
-        journal, plain = self.journal, compile_alike(rebuild(self.model), self.model)
-        if not prunable(plain):
-            raise ValueError(
-                f"Nothing in '{self.model.name}' can be pruned: kernels need 64 elements, and "
-                "frozen or quantized layers are left alone."
-            )
-        before = journal.before
-        if before is None:
-            before = self.measure(plain)
-        self.goal = goal_of(before)
-        if journal.sensitivity is None:
-            with seeded(self.settings.seed):
-                found = sensitivity(plain, lambda: self.measure(plain, SAMPLES)["loss"])
-        else:
-            found = Sensitivity.from_dict(journal.sensitivity)
-        self.sensitivity = found
-        self.rounds = Rounds(
-            self.model, plain, self.train, self.measure, self.goal, journal, found, self.settings,
-            self.show.stage,
-        )  # fmt: skip
-        self.show.line(f"budget: {self.goal.in_words()}")
-        if journal.start is None:
-            start = self.rounds.coded(plain, "round-000.kdc", 0, sparsity_of(plain), 0)
-            journal.begin(before, start, found.as_dict())
-        else:
-            self.show.line(f"going on after round {len(journal.rounds)} in {journal.directory}")
-        self.measured = journal.points()
-        journal.publish(self.best())
-
-    def run(self, patience: int, deadline: float | None) -> str:
-        """Carries out rounds until none is worth while; says why."""
-        weights = sum(int(np.prod(v.shape)) for _, v in prunable(rebuild(self.model)).values())
-        first = FIRST_SHARE * (1.0 - self.sensitivity.bearable)
-        steering = Steering(self.goal, first, weights, patience)
-        rounds = self.journal.rounds
-        while not isinstance(plan := steering.next(rounds), Stop):
-            if deadline is not None and time.monotonic() > deadline:
-                return "the time is up"
-            self.show.round(plan.number)
-            try:
-                done = self.rounds.run(plan, self._announce)
-            except TimeIsUp:
-                return "the time is up"
-            self._keep(done)
-        return plan.reason
-
-    def _announce(self, point: Point) -> None:
-        """A file is worth having as soon as it is measured, also if its round is never done."""
-        self.measured.append(point)
-        best = self.best()
-        self.journal.publish(best)
-        self.show.point(point, self.goal, best)
-
-    def _keep(self, done: Round) -> None:
-        self.journal.add(done)
-        if done.error:
-            self.show.line(done.error)
-
-    def best(self) -> Point:
-        """The best file so far."""
-        return min(self.measured, key=self._rank)
-
-    def _rank(self, point: Point) -> tuple[float, ...]:
-        return self.goal.rank(point.bytes, point.metrics)
-
-    def result(self, reason: str, seconds: float) -> CompressionResult:
-        """What was found."""
-        journal, best, before = self.journal, self.best(), self.journal.before
-        assert before is not None
-        path = journal.publish(best)
-        model = self.rounds.decode(best.file)
-        sentence = f"The search ended because {reason}."
-        if not best.keeps_budget:
-            sentence = (
-                f"The budget was not met ({self.goal.in_words()}): this is what comes closest. "
-                f"{sentence}"
-            )
-        main = self.goal.main
-        elements = sum(int(np.prod(variable.shape)) for variable in model.variables)
-        found = CompressionResult(
-            model=model,
-            path=path,
-            bytes=best.bytes,
-            ratio=4.0 * elements / best.bytes,
-            metric=main.name,
-            metric_direction="max" if main.sign > 0 else "min",
-            metrics_before=before,
-            metrics_after=best.metrics,
-            keeps_budget=best.keeps_budget,
-            points=tuple(journal.points()),
-            chosen=best.file,
-            reason=sentence,
-            errors=tuple(each.error for each in journal.rounds if each.error),
-            sensitivity=self.sensitivity.as_dict(),
-            seconds=round(self.seconds_before + seconds, 1),
-        )
-        self.show.line(str(found))
-        return found
+def _teacher_for(model: keras.Model, teacher: Any) -> Teacher | None:
+    """Who teaches: somebody, the model itself where it tells classes apart, or nobody."""
+    if isinstance(teacher, keras.Model):
+        return Teacher(model, teacher)
+    if teacher is False or not any(answers_of(model)):
+        return None
+    return Teacher(model, model)

@@ -112,16 +112,19 @@ def fit(
     model.fit(**train.arguments(), epochs=epochs, verbose=0, callbacks=[_StopAtNaN(), *callbacks])
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Draws the same random numbers inside each time, and leaves Python's and numpy's as they were.
+def seed_all(*numbers: int) -> None:
+    """Lets all that draws random numbers draw those that belong to some numbers."""
+    keras.utils.set_random_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
-    The backend's own generator cannot be asked for its state; it starts anew from the seed.
+
+@contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Leaves the generators of Python and numpy as they were.
+
+    The backend's own cannot be asked for its state, and goes on from the last seed.
     """
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     python, numpy = random.getstate(), np.random.get_state()
     try:
-        keras.utils.set_random_seed(seed)
         yield
     finally:
         random.setstate(python)

@@ -16,7 +16,7 @@ Metric = str | Callable[[keras.Model], float] | None
 Metrics = dict[str, float]
 
 _UP = re.compile(
-    r"acc|auc|precision|recall|f1|f_?beta|iou|r2|top_?k|similarity|sensitivity|specificity"
+    r"acc|auc|precision|recall|f1|f_?beta|io_?u|r2|top_?k|similarity|sensitivity|specificity"
     r"|true_(pos|neg)|dice|psnr|ssim|bleu|rouge|correlation|score"
 )
 _DOWN = re.compile(

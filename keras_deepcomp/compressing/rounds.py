@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
-from keras_deepcomp.compressing.compiling import fit, seeded
+from keras_deepcomp.compressing.codebooks import Codebooks
+from keras_deepcomp.compressing.compiling import fit, seed_all
 from keras_deepcomp.compressing.data import Data
 from keras_deepcomp.compressing.goals import Goal, Measure
 from keras_deepcomp.compressing.journal import Journal
@@ -23,15 +24,23 @@ from keras_deepcomp.compressing.sensitivity import (
     prunable,
     sparsity_of,
 )
-from keras_deepcomp.compressing.steering import Codebooks, Plan, Round
+from keras_deepcomp.compressing.steering import Plan, Round
+from keras_deepcomp.compressing.teaching import Teacher
 from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
 from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.ordering import order_units
+from keras_deepcomp.ranking import has_second_moments
 from keras_deepcomp.rebuilding import rebuild
 from keras_deepcomp.saving import load_weights, save_model
 from keras_deepcomp.schedules import Polynomial
 
+ORDERED = "ordered.kdc"
+
 PRUNING_END = 0.6
 """Part of a round's pruning after which the sparsity is reached; the rest retrains."""
+
+REASSIGN_FREQUENCY = 20
+"""Batches after which weights go to the centroids that are nearest by then."""
 
 SHARING_RATE = 0.2
 """Learning rate of centroid training, as part of that of pruning."""
@@ -62,37 +71,48 @@ Watch = Callable[[str, int], list[keras.callbacks.Callback]]
 """Gives the callbacks that watch a stage: called with its name and its epochs."""
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is asked for.
+
+    Attributes:
+        model: The user's model.
+        train: The training data.
+        measure: Measures a compiled model on the validation data.
+        settings: What is the same in all rounds.
+        teacher: What copies learn from beside the data, or None.
+    """
+
+    model: keras.Model
+    train: Data
+    measure: Measure
+    settings: Settings
+    teacher: Teacher | None
+
+
 class Rounds:
     """Carries rounds out.
 
     Args:
-        model: The user's model.
-        decoded: A plain, compiled copy of it, into which files are decoded to be measured.
-        train: The training data.
-        measure: Measures decoded files.
+        task: What is asked for.
+        decoded: A plain, compiled copy of the model, into which files are decoded to be measured.
         goal: The budget.
         journal: Where files go.
         sensitivity: How weights of different layers rank.
-        settings: What is the same in all rounds.
         watch: Callbacks for each stage.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        task: Task,
         decoded: keras.Model,
-        train: Data,
-        measure: Measure,
         goal: Goal,
         journal: Journal,
         sensitivity: Sensitivity,
-        settings: Settings,
         watch: Watch,
     ) -> None:
-        self._model, self._decoded, self._train = model, decoded, train
-        self._measure, self._goal = measure, goal
-        self._journal, self._sensitivity = journal, sensitivity
-        self._settings, self._watch = settings, watch
+        self._task, self._decoded, self._goal = task, decoded, goal
+        self._journal, self._sensitivity, self._watch = journal, sensitivity, watch
 
     def run(self, plan: Plan, on_point: Callable[[Point], None]) -> Round:
         """Carries one out. What goes wrong is kept in the round; what it has by then counts.
@@ -119,36 +139,55 @@ class Rounds:
         return done
 
     def _run(self, plan: Plan, points: list[Point], on_point: Callable[[Point], None]) -> None:
-        settings = self._settings
+        settings = self._task.settings
         rate = settings.rate * plan.rate
-        with seeded(settings.seed, plan.number, 0):
-            pruned = self._to_be_pruned(plan)
-            callbacks = [UpdatePruningStep(), *self._watch("pruning", settings.epochs)]
-            fit(pruned, self._model, self._train, settings.epochs, rate, callbacks)
+        seed_all(settings.seed, plan.number, 0)
+        pruned = self._to_be_pruned(plan)
+        callbacks = [UpdatePruningStep(), *self._watch("pruning", settings.epochs)]
+        self._fit(pruned, settings.epochs, rate, callbacks)
         plain = strip(pruned)
         save_model(plain, self._journal.pruned(plan.number), architecture=False, effort=0)
         sparsity, codebooks = sparsity_of(plain), Codebooks(self._goal, plan.clusters)
         while (clusters := codebooks.next(points)) is not None:
-            with seeded(settings.seed, plan.number, clusters):
-                shared = cluster_weights(pruned, clusters, verbose=False)
-                callbacks = [
-                    UpdateCentroids(),
-                    *self._watch(f"{clusters} values", settings.sharing_epochs),
-                ]
-                fit(shared, self._model, self._train, settings.sharing_epochs,
-                    rate * SHARING_RATE, callbacks)  # fmt: skip
+            seed_all(settings.seed, plan.number, clusters)
+            shared = cluster_weights(
+                pruned,
+                clusters,
+                bias_clusters=clusters,
+                straight_through=True,
+                verbose=False,
+            )
+            callbacks = [
+                UpdateCentroids(reassign=True, frequency=REASSIGN_FREQUENCY),
+                *self._watch(f"{clusters} values", settings.sharing_epochs),
+            ]
+            self._fit(shared, settings.sharing_epochs, rate * SHARING_RATE, callbacks)
             name = f"round-{plan.number:03}-{clusters}.kdc"
             points.append(self.coded(strip(shared), name, plan.number, sparsity, clusters))
             on_point(points[-1])
 
+    def _fit(self, model: keras.Model, epochs: int, rate: float, callbacks: list[Any]) -> None:
+        task = self._task
+        teach = None if task.teacher is None else task.teacher.teach
+        fit(model, task.model, task.train, epochs, rate, callbacks, teach)
+
     def _to_be_pruned(self, plan: Plan) -> keras.Model:
         """The model that a round starts from, with a schedule from its sparsity to the plan's."""
-        model = rebuild(self._model)
+        model = rebuild(self._task.model)
         if plan.start:
             load_weights(model, self._journal.pruned(plan.start))
         final = 1.0 - plan.density
+        if has_second_moments(self._task.model.optimizer):
+            return prune_low_magnitude(
+                model,
+                _rising(sparsity_of(model), final),
+                scope="global",
+                ranking="worth",
+                biases=True,
+                verbose=False,
+            )
         if self._sensitivity.by_magnitude:
-            schedule: Any = _rising(sparsity_of(model), final)
+            schedule = _rising(sparsity_of(model), final)
             return prune_low_magnitude(model, schedule, scope="global", verbose=False)
         present = _layer_zeros(model)
         targets = layer_sparsities(model, self._sensitivity.scales, final)
@@ -163,10 +202,23 @@ class Rounds:
             shorten(model)
         path = self._journal.path(name)
         size = save_model(model, path)
-        metrics = self._measure(self.decode(name))
+        metrics = self._task.measure(self.decode(name))
         return Point(
             number, sparsity, clusters, size, metrics, self._goal.keeps(size, metrics), name
         )
+
+    def ordered(self, point: Point) -> Point:
+        """The same weights with hidden units in the order in which the file is smallest.
+
+        Returns:
+            A new point, or the given one where no order is better or nothing was compressed.
+        """
+        if not point.clusters:
+            return point
+        model = order_units(self.decode(point.file))
+        other = self.coded(model, ORDERED, point.round, point.sparsity, point.clusters)
+        ranks = [self._goal.rank(each.bytes, each.metrics) for each in (other, point)]
+        return other if ranks[0] < ranks[1] else point
 
     def decode(self, name: str) -> keras.Model:
         """Decodes a file; always into the same model."""

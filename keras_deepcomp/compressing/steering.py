@@ -6,7 +6,7 @@ that went too far, steps are half as long, in octaves, from the last one that di
 are the budget, the density follows from the sizes that were measured; once a file fits, rounds
 try larger densities with smaller codebooks and the reverse, or train on, for a better metric.
 
-Each round tries a few sizes of the codebooks, which cost a short training each.
+Each round tries a few sizes of the codebooks (`keras_deepcomp.compressing.codebooks`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,9 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from keras_deepcomp.compressing.codebooks import beside, density_for, estimated_bytes
 from keras_deepcomp.compressing.goals import Goal
 from keras_deepcomp.compressing.result import Point
-
-LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256)
-"""Sizes of codebooks that are tried."""
-
-COARSE = (2, 3, 4, 6, 8, 12, 16, 32, 64, 256)
-"""Sizes between which it is worth while to exchange them for density."""
 
 FIRST_CLUSTERS = 16
 FIRST_STEP = 0.5
@@ -92,13 +87,21 @@ class Steering:
         first_density: Density of the first round.
         weights: How many weights can be pruned.
         patience: Rounds without a better file after which the search ends.
+        most_rounds: Rounds after which it ends in any case.
     """
 
-    def __init__(self, goal: Goal, first_density: float, weights: int, patience: int) -> None:
+    def __init__(
+        self,
+        goal: Goal,
+        first_density: float,
+        weights: int,
+        patience: int = PATIENCE,
+        most_rounds: int = MOST_ROUNDS,
+    ) -> None:
         self._goal = goal
         self._first = first_density
         self._weights, self._least = weights, 1.0 / weights
-        self._patience = patience
+        self._patience, self._most_rounds = patience, most_rounds
 
     def next(self, rounds: list[Round]) -> Plan | Stop:
         """The next round, or why there is none.
@@ -108,11 +111,11 @@ class Steering:
         """
         if not rounds:
             return Plan(1, self._first, 0, FIRST_CLUSTERS)
+        if len(rounds) >= self._most_rounds:
+            return Stop(f"{len(rounds)} rounds are done")
         number = rounds[-1].plan.number + 1
         if rounds[-1].error:
             return self._after_error(rounds, number)
-        if len(rounds) >= MOST_ROUNDS:
-            return Stop(f"{MOST_ROUNDS} rounds are done")
         if self._without_gain(rounds) >= self._patience:
             return Stop(f"the last {self._patience} rounds found nothing better")
         done = [each for each in rounds if each.points]
@@ -174,7 +177,7 @@ class Steering:
             target = max(min(max(target, density * 0.1), density * 0.95), self._least)
             return Plan(number, target, last.plan.number, clusters, rate)
         known = {each.plan.clusters for each in rounds}
-        for other in _beside(clusters):
+        for other in beside(clusters):
             if other not in known:
                 target = density_for(self._weights, budget * AIM - fixed, other)
                 return Plan(number, target, self._denser(rounds, target), other, rate)
@@ -192,76 +195,6 @@ class Steering:
 
     def _rank(self, point: Point) -> tuple[float, ...]:
         return self._goal.rank(point.bytes, point.metrics)
-
-
-class Codebooks:
-    """Chooses the sizes of codebooks that one round tries, one after the other.
-
-    Where a metric holds the budget, smaller ones while they keep it; larger ones if the first does
-    not. Where bytes do, larger ones while they fit, smaller ones if the first does not.
-
-    Args:
-        goal: The budget.
-        first: The size to begin with.
-    """
-
-    def __init__(self, goal: Goal, first: int) -> None:
-        self._goal = goal
-        self._first = LADDER.index(first)
-
-    def next(self, points: list[Point]) -> int | None:
-        """The next size, or None if the round is done.
-
-        Args:
-            points: What the round has measured so far.
-        """
-        if not points:
-            return LADDER[self._first]
-        first, last = points[0], points[-1]
-        saves = self._goal.max_bytes is None
-        smaller = first.keeps_budget == saves
-        if len(points) > 3 or (len(points) > 2 and not first.keeps_budget):
-            return None
-        if len(points) > 1:
-            if last.keeps_budget != first.keeps_budget:
-                return None
-            ranks = [self._goal.rank(point.bytes, point.metrics) for point in (last, points[-2])]
-            if ranks[0] >= ranks[1]:
-                return None
-        place = LADDER.index(last.clusters) + (-1 if smaller else 1)
-        return LADDER[place] if 0 <= place < len(LADDER) else None
-
-
-def estimated_bytes(weights: int, density: float, clusters: int) -> float:
-    """What places and indices of weights take as entropy has it, evenly spread.
-
-    Args:
-        weights: How many there are, zeros included.
-        density: Share of them that is not zero.
-        clusters: Size of the codebook.
-    """
-    if not 0.0 < density < 1.0:
-        return weights * density * math.log2(clusters) / 8.0
-    places = -density * math.log2(density) - (1.0 - density) * math.log2(1.0 - density)
-    return weights * (places + density * math.log2(clusters)) / 8.0
-
-
-def density_for(weights: int, size: float, clusters: int) -> float:
-    """The density at which weights take so many bytes; the inverse of `estimated_bytes`."""
-    low, high = 0.0, clusters / (clusters + 1.0)  # beyond, fewer zeros would take fewer bytes
-    for _ in range(40):
-        middle = (low + high) / 2.0
-        if estimated_bytes(weights, middle, clusters) < size:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _beside(clusters: int) -> list[int]:
-    """Sizes of codebooks next to one, the smaller first."""
-    smaller = [size for size in COARSE if size < clusters][-1:]
-    return smaller + [size for size in COARSE if size > clusters][:1]
 
 
 def round_as_dict(each: Round) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A copy that learns from a teacher's answers beside the labels, whatever its data comes from.
 
-The targets of `keras_deepcomp.distillation` are computed ahead, for arrays. Here the teacher answers
-each batch as it comes, within the copy's own `compute_loss`; so data sets of all kinds will do, and
-models with several outputs, of which those that tell classes apart are taught.
+The targets of `keras_deepcomp.distillation` are computed ahead, for arrays. Here the teacher
+answers each batch as it comes, within the copy's own `compute_loss`; so data sets of all kinds will
+do, and models with several outputs, of which those that tell classes apart are taught.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Teacher:
         self._answers = answers_of(model)
         if not any(self._answers):
             raise ValueError(
-                f"'{model.name}' was not compiled with a categorical cross-entropy, so a teacher has "
-                "no probabilities to teach it. Leave teacher= out."
+                f"'{model.name}' was not compiled with a categorical cross-entropy, so a teacher "
+                "has no probabilities to teach it. Leave teacher= out."
             )
         # A teacher that was compiled knows better what its answers are.
         compiled = getattr(teacher, "compiled", False) and teacher.optimizer is not None
@@ -99,7 +99,10 @@ def answers_of(model: keras.Model) -> list[Answers | None]:
 def _answers(loss: Any) -> Answers | None:
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
-    if loss in (keras.losses.categorical_crossentropy, keras.losses.sparse_categorical_crossentropy):
+    if loss in (
+        keras.losses.categorical_crossentropy,
+        keras.losses.sparse_categorical_crossentropy,
+    ):
         return "probabilities"
     kinds = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
     if type(loss) not in kinds:

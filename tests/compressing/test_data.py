@@ -51,7 +51,7 @@ def test_tf_data():
 
 
 def test_what_is_refused():
-    with pytest.raises(TypeError, match="many times.*got generator"):
+    with pytest.raises(TypeError, match=r"many times.*got generator"):
         Data((batch for batch in [(X, Y)]), "train")
     with pytest.raises(TypeError, match="got float32"):
         Data(np.float32(3.0), "train")

@@ -47,7 +47,7 @@ def test_the_first_metric_that_is_no_loss_is_the_default():
 
 def test_what_it_cannot_know_it_asks_for():
     model = two_outputs()
-    with pytest.raises(ValueError, match="has no metric 'top'. It was compiled with kind_acc"):
+    with pytest.raises(ValueError, match=r"has no metric 'top'\. It was compiled with kind_acc"):
         goal_for(model, BEFORE, 0.01, None, "top")
     with pytest.raises(ValueError, match="more of 'oddity' is better"):
         goal_for(model, {"oddity": 1.0}, 0.01, None, "oddity")
@@ -86,7 +86,8 @@ def test_ranks():
     assert not goal.keeps(1, {"accuracy": 0.95, "mae": 2.51})
     assert not goal.keeps(1, {"accuracy": math.nan, "mae": 1.0})
     # The smallest that keeps it; then what is over by the smallest part of what may be lost.
-    order = [(90, good), (100, also), (5, {"accuracy": 0.889, "mae": 2.5}), (1, {"accuracy": 0.9, "mae": 4.0})]  # fmt: skip
+    over, far_over = {"accuracy": 0.889, "mae": 2.5}, {"accuracy": 0.9, "mae": 4.0}
+    order = [(90, good), (100, also), (5, over), (1, far_over)]
     assert sorted(order[::-1], key=lambda p: goal.rank(*p)) == order
     goal = Goal((Watched("mae", -1.0, 2.0, None),), 100)
     order = [(100, {"mae": 1.0}), (50, {"mae": 1.5}), (101, {"mae": 0.5}), (200, {"mae": 0.1})]

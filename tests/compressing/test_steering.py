@@ -2,18 +2,16 @@
 
 import pytest
 
+from keras_deepcomp.compressing.codebooks import Codebooks, density_for, estimated_bytes
 from keras_deepcomp.compressing.goals import Goal, Watched
 from keras_deepcomp.compressing.result import Point
 from keras_deepcomp.compressing.steering import (
     MOST_ROUNDS,
     SHRINK_ON_ERROR,
-    Codebooks,
     Plan,
     Round,
     Steering,
     Stop,
-    density_for,
-    estimated_bytes,
     round_as_dict,
     round_from_dict,
 )
@@ -43,10 +41,9 @@ def search(goal, first=0.3, patience=4, **kind):
         done, codebooks = Round(plan), Codebooks(goal, plan.clusters)
         while (clusters := codebooks.next(done.points)) is not None:
             size, metrics = network(plan.density, clusters, **kind)
-            done.points.append(
-                Point(plan.number, 1 - plan.density, clusters, size, metrics,
-                      goal.keeps(size, metrics), "")  # fmt: skip
-            )
+            keeps = goal.keeps(size, metrics)
+            sparsity = 1 - plan.density
+            done.points.append(Point(plan.number, sparsity, clusters, size, metrics, keeps, ""))
         rounds.append(done)
     points = [point for each in rounds for point in each.points]
     return min(points, key=lambda p: goal.rank(p.bytes, p.metrics)), rounds, plan.reason
@@ -93,7 +90,7 @@ def test_an_error_lowers_the_rate_once_and_then_ends_the_search():
 
 
 def test_patience():
-    best, rounds, reason = search(by_bytes(20_000), needs=1e-4, patience=2)
+    _, _, reason = search(by_bytes(20_000), needs=1e-4, patience=2)
     assert reason == "the last 2 rounds found nothing better"
 
 
