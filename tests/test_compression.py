@@ -263,7 +263,7 @@ def test_what_is_refused(model, tmp_path):
         call()
     with pytest.raises(ValueError, match="needs one budget"):
         call(max_bytes=1000, max_metric_drop=0.1)
-    plain = keras.models.clone_model(model)
+    plain = keras.Sequential.from_config(model.get_config())
     with pytest.raises(ValueError, match=r"'small' is not compiled.*Call model\.compile"):
         call(plain, max_bytes=1000)
     with pytest.raises(ValueError, match="not built"):
