@@ -14,7 +14,7 @@ TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
 	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
-	bench-tflite bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
+	bench-tflite bench-compress bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
+	$(BIN)/python benchmarks/compress.py
 
 bench-kills: setup ## A training killed twenty times ends with the same bits, into benchmarks/results/
 	$(BIN)/python benchmarks/kills.py
