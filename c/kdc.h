@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #ifndef KDC_FAST_BITS
-#define KDC_FAST_BITS 10 /* A code's table has 2^KDC_FAST_BITS bytes; longer codes are slower. */
+#define KDC_FAST_BITS 10 /* Up to 12. A code takes 2^(n + 1) bytes; longer codes are slower. */
 #endif
 #define KDC_RANK 32 /* the most dimensions */
-#define KDC_WORK_MOST ((size_t)4 << 20)
+#define KDC_WORK_MOST ((size_t)5 << 20)
 
 typedef enum {
     KDC_OK,
