@@ -33,7 +33,11 @@ def trained(optimizer="adam", loss="sparse_categorical_crossentropy", metric="ac
     """Eager: compiling a training step takes longer here than all its steps."""
     keras.utils.set_random_seed(0)
     classes = metric == "accuracy"
-    layers = [keras.layers.Dense(24, "relu"), keras.layers.Dense(4, "softmax" if classes else None)]
+    # With names: those that Keras numbers would be others in another process.
+    layers = [
+        keras.layers.Dense(24, "relu", name="first"),
+        keras.layers.Dense(4, "softmax" if classes else None, name="last"),
+    ]
     model = keras.Sequential([keras.Input((INPUTS,)), *layers], name="small")
     model.compile(optimizer, loss, metrics=[metric], run_eagerly=True)
     model.optimizer.learning_rate = 0.01
