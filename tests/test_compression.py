@@ -38,7 +38,7 @@ def trained(optimizer="adam", loss="sparse_categorical_crossentropy", metric="ac
         keras.layers.Dense(24, "relu", name="first"),
         keras.layers.Dense(4, "softmax" if classes else None, name="last"),
     ]
-    model = keras.Sequential([keras.Input((INPUTS,)), *layers], name="small")
+    model = keras.Sequential([keras.Input((INPUTS,), name="x"), *layers], name="small")
     model.compile(optimizer, loss, metrics=[metric], run_eagerly=True)
     model.optimizer.learning_rate = 0.01
     train = data("classes" if classes else "numbers")[0]
