@@ -1,11 +1,11 @@
 /* See kdc.h. What is read here, docs/format.md tells in the same words. */
 #include "kdc.h"
-#include "kdc_dictionary.h"
+#include "kdc_tables.h"
 
 #include <string.h>
 
 enum {
-    RAW = 1, CODED = 2, BOOL = 0, UINT8 = 5, COMPLEX128 = 13, INT4 = 23, INT2 = 25, TYPES = 27,
+    RAW = 1, CODED = 2, BOOL = 0, UINT8 = 5, COMPLEX128 = 13, INT4 = 23, INT2 = 25,
     HEAD = 5, TRAILER = 12, RAW_BLOCK = 4 << 20,
     LONGEST = 30, MOST_SYMBOLS = 4096, BAND = 1 << 20, CLASSES = 16, SIGN_CLASSES = 8,
     DEAD = 128 /* instead of a score: more than any sum of scores and votes */
@@ -16,14 +16,6 @@ enum {
 #define TRY(call) do { kdc_status s_ = (call); if (s_ != KDC_OK) return s_; } while (0)
 #define TAKE(a, pointer, count) \
     do { if (!((pointer) = take(a, count, sizeof *(pointer)))) return KDC_NEED_MEMORY; } while (0)
-
-static const char *const names[] = {
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
-    "float32", "float64", "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e5m2",
-    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz", "float8_e4m3", "float8_e3m4",
-    "float8_e8m0fnu", "int4", "uint4", "int2", "uint2",
-};
-static const uint8_t sizes[] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16, 2}; /* and then 1 */
 
 /* Memory: pieces of what the caller gave, one after the other, each at a multiple of 8. A function
  * that is given a copy of the arena has taken nothing when it returns. */
@@ -49,18 +41,23 @@ static void skip(bits *b, size_t count) {
     if ((b->place += count) > b->end) fail(b);
 }
 
-static inline uint32_t peek(const bits *b) {
+static uint32_t peek_slowly(const bits *b) { /* near the end, or reversed */
     static const uint8_t mirrored[] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
     const uint8_t *d = b->data + b->place / 8;
     uint64_t word = 0;
-    if (b->place + 64 <= b->end && !b->reversed)
-        word = (uint64_t)d[0] << 56 | (uint64_t)d[1] << 48 | (uint64_t)d[2] << 40 |
-            (uint64_t)d[3] << 32 | (uint64_t)d[4] << 24 | (uint64_t)d[5] << 16 |
-            (uint64_t)d[6] << 8 | d[7];
-    else for (size_t i = 0, at = b->place; i < 5 && at < b->end; i++, at = (at | 7) + 1) {
+    for (size_t i = 0, at = b->place; i < 5 && at < b->end; i++, at = (at | 7) + 1) {
         uint64_t byte = b->reversed ? mirrored[d[i] & 15] << 4 | mirrored[d[i] >> 4] : d[i];
         word |= byte << (56 - 8 * i);
     }
+    return (uint32_t)(word << b->place % 8 >> 32);
+}
+
+static inline uint32_t peek(const bits *b) {
+    const uint8_t *d = b->data + b->place / 8;
+    if (b->place + 64 > b->end || b->reversed) return peek_slowly(b);
+    uint64_t word = (uint64_t)d[0] << 56 | (uint64_t)d[1] << 48 | (uint64_t)d[2] << 40 |
+        (uint64_t)d[3] << 32 | (uint64_t)d[4] << 24 | (uint64_t)d[5] << 16 | (uint64_t)d[6] << 8 |
+        d[7];
     return (uint32_t)(word << b->place % 8 >> 32);
 }
 
@@ -138,6 +135,11 @@ static void put_pattern(uint8_t *at, unsigned item, uint64_t pattern) {
 /* Checksums. */
 static uint32_t crc32(const kdc_file *f, const uint8_t *at, size_t size) {
     uint32_t crc = UINT32_MAX;
+    for (; size >= 4; size -= 4, at += 4) {
+        crc ^= at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        crc = f->crc[768 + (crc & 255)] ^ f->crc[512 + (crc >> 8 & 255)] ^
+            f->crc[256 + (crc >> 16 & 255)] ^ f->crc[crc >> 24];
+    }
     while (size--) crc = crc >> 8 ^ f->crc[(crc ^ *at++) & 255];
     return ~crc;
 }
@@ -694,11 +696,12 @@ static kdc_status next_bit(sequence *s, unsigned *bit) {
 /* Bands. A field has a byte for each element, 0 or that of a value; a row of zeros comes after. */
 enum { VALUE = 1, UPPER = 2, GROUP = 4, NEIGHBOURS = 6 };
 typedef struct { size_t row, step, y, deep; } position;
-static const position start = {SIZE_MAX, 0, 0, SIZE_MAX};
+static const position start = {SIZE_MAX, 0, 0, SIZE_MAX}; /* before the first row */
 
 static inline void put_head(const model *m, uint8_t *out, size_t row, size_t c, unsigned head) {
     uint8_t *to = out + row * m->row_step + c * m->column_step;
-    if (m->t->item == 4) memcpy(to, m->codebook + head, 4); /* faster, as it is known how many */
+    if (m->t->item == 1) memcpy(to, m->codebook + head, 1); /* faster, as it is known how many */
+    else if (m->t->item == 4) memcpy(to, m->codebook + head, 4);
     else memcpy(to, m->codebook + head, m->t->item);
 }
 
@@ -840,8 +843,8 @@ kdc_status kdc_open(kdc_file *f, const void *data, size_t size, void *work, size
     if (size < HEAD + 7 || (f->data[4] && size < HEAD + TRAILER)) return KDC_CHECKSUM;
     if (size > SIZE_MAX / 16) return KDC_TOO_LARGE;
     f->version = f->data[4];
-    for (uint32_t i = 0, c; i < 256; i++) {
-        c = i;
+    for (uint32_t i = 0, c; i < 1024; i++) { /* of a byte, and of one before one to three zeros */
+        c = i < 256 ? i : f->crc[i - 256];
         for (int bit = 0; bit < 8; bit++) c = c >> 1 ^ (c & 1 ? 0xEDB88320 : 0);
         f->crc[i] = c;
     }

@@ -30,11 +30,8 @@ typedef enum {
     KDC_TOO_LARGE    /* Addresses of this machine cannot count the file's bits. */
 } kdc_status;
 
-typedef struct { /* for the decoder alone */
-    const uint8_t *data;
-    size_t end, place; /* in bits */
-    int reversed;
-} kdc_bits;
+/* For the decoder alone. */
+typedef struct { const uint8_t *data; size_t end, place; int reversed; } kdc_bits;
 
 typedef struct {
     int version;
@@ -44,7 +41,7 @@ typedef struct {
     const uint8_t *data;  /* From here on for the decoder alone. */
     size_t size, block, pair_count, left;
     kdc_bits records, pairs;
-    uint32_t crc[256];
+    uint32_t crc[1024];
 } kdc_file;
 
 typedef struct {

@@ -171,7 +171,7 @@ def test_the_decoder_is_short():
 
 
 def test_the_dictionary_is_that_of_the_format():
-    rows = re.findall(r'^    "(.*)",$', (C / "kdc_dictionary.h").read_text(), re.MULTILINE)
+    rows = re.findall(r'^    "(.*)",$', (C / "kdc_tables.h").read_text(), re.MULTILINE)
     assert "".join(rows).encode().decode("unicode_escape").encode("latin-1") == version_1.DICTIONARY
 
 
