@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from keras_deepcomp.compressing.result import Point
 from keras_deepcomp.compressing.steering import Round, round_as_dict, round_from_dict
+from keras_deepcomp.container.disk import replacing
 from keras_deepcomp.devices import to_numpy
 
 STATE, BEST = "search.json", "best.kdc"
@@ -112,7 +112,8 @@ class Journal:
         target = self.directory / BEST
         data = self.path(point.file).read_bytes()
         if not target.exists() or target.read_bytes() != data:
-            _replace(target, data)
+            with replacing(target) as file:
+                file.write(data)
         return target
 
     def _write(self) -> None:
@@ -125,7 +126,8 @@ class Journal:
             "sensitivity": self.sensitivity,
             "rounds": [round_as_dict(each) for each in self.rounds],
         }
-        _replace(self.directory / STATE, (json.dumps(state, indent=1) + "\n").encode())
+        with replacing(self.directory / STATE) as file:
+            file.write((json.dumps(state, indent=1) + "\n").encode())
 
 
 def digest_of(model: keras.Model) -> str:
@@ -145,12 +147,3 @@ def _in_words(name: str, known: dict[str, Any], now: dict[str, Any]) -> str:
     if any(len(str(value)) > 40 for value in (there, here)):
         return f"the {name}"
     return f"{name} ({there!r} there, {here!r} here)"
-
-
-def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f".kdc-{secrets.token_hex(8)}.tmp")
-    with open(temporary, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
