@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+
+
+def frontier(pairs: Sequence[tuple[int, float]], direction: str) -> list[int]:
+    """The pairs of bytes and metric that no other one beats in both, the smallest first.
+
+    Args:
+        pairs: Bytes and metric of each file.
+        direction: "max" if more of the metric is better, "min" if less is.
+
+    Returns:
+        Indices of the pairs.
+    """
+    sign = 1.0 if direction == "max" else -1.0
+    found: list[int] = []
+    for place in sorted(range(len(pairs)), key=lambda n: (pairs[n][0], -sign * pairs[n][1])):
+        if not found or sign * pairs[place][1] > sign * pairs[found[-1]][1]:
+            found.append(place)
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,13 +115,8 @@ class CompressionResult:
 
     def frontier(self) -> tuple[Point, ...]:
         """The points that no other one beats in both bytes and the metric, the smallest first."""
-        sign = 1.0 if self.metric_direction == "max" else -1.0
-        found: list[Point] = []
-        for point in sorted(self.points, key=lambda p: (p.bytes, -sign * p.metrics[self.metric])):
-            value = sign * point.metrics[self.metric]
-            if not found or value > sign * found[-1].metrics[self.metric]:
-                found.append(point)
-        return tuple(found)
+        pairs = [(point.bytes, point.metrics[self.metric]) for point in self.points]
+        return tuple(self.points[place] for place in frontier(pairs, self.metric_direction))
 
     def table(self) -> Any:
         """The files that were measured, for a rich console."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from keras_deepcomp.compressing.result import frontier as places_on_frontier
 from keras_deepcomp.plot import style
 
 if TYPE_CHECKING:
@@ -83,9 +84,4 @@ def files_of(result: Any) -> list[str]:
 
 def frontier(points: list[tuple[int, float]], direction: str) -> list[tuple[int, float]]:
     """The points that no other one beats in both bytes and the metric, the smallest first."""
-    sign = 1.0 if direction == "max" else -1.0
-    found: list[tuple[int, float]] = []
-    for size, value in sorted(points, key=lambda point: (point[0], -sign * point[1])):
-        if not found or sign * value > sign * found[-1][1]:
-            found.append((size, value))
-    return found
+    return [points[place] for place in places_on_frontier(points, direction)]
