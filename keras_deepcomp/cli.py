@@ -24,6 +24,7 @@ from keras_deepcomp.subcommands import (
     PROGRAM,
     Command,
     add_command,
+    add_effort,
     existing,
     quietly,
     report,
@@ -95,13 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     pack.add_argument("model", help="a .keras or .h5 file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: MODEL with .kdc)")
-    pack.add_argument(
-        "--effort",
-        type=int,
-        choices=range(10),
-        metavar="0-9",
-        help="how long to search for a smaller file (default: 5)",
-    )
+    add_effort(pack)
 
     unpack = add(
         "unpack", _unpack, "decode a .kdc file into a Keras model", "model.kdc model.keras"

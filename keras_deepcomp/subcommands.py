@@ -41,6 +41,17 @@ def add_command(
     return sub
 
 
+def add_effort(command: argparse.ArgumentParser) -> None:
+    """Add `--effort` to a command that codes; None stands for the default."""
+    command.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        metavar="0-9",
+        help="how long to search for a smaller file (default: 5)",
+    )
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Holds back what a framework's own libraries print while it is imported."""

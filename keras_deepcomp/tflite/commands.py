@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keras_deepcomp.subcommands import KERAS_SUFFIXES, add_command, existing, quietly, report
+from keras_deepcomp.subcommands import (
+    KERAS_SUFFIXES,
+    add_command,
+    add_effort,
+    existing,
+    quietly,
+    report,
+)
 
 
 def add_to(commands: Any) -> None:
@@ -25,13 +32,7 @@ def add_to(commands: Any) -> None:
     )
     pack.add_argument("tflite", help="a .tflite file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: TFLITE with .kdc)")
-    pack.add_argument(
-        "--effort",
-        type=int,
-        choices=range(10),
-        metavar="0-9",
-        help="how long to search for a smaller file (default: 5)",
-    )
+    add_effort(pack)
 
     unpack = add(
         "unpack", _unpack, "bring back the .tflite file from a .kdc file", "model.kdc model.tflite"
