@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_deepcomp.tflite.buffers import IDENTIFIER
+
 Array = npt.NDArray[Any]
 
-_IDENTIFIER = b"TFL3"
 # Kernels that use vector instructions want weights where these can load them.
 _ALIGNMENT = 16
 
@@ -112,7 +113,7 @@ def read(data: bytes) -> Any:
 def write(model: Any) -> bytes:
     """The file of a model."""
     builder = AlignedBuilder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
