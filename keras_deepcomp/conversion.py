@@ -283,7 +283,8 @@ def _check_finite(layer: keras.Layer) -> None:
 
 def _counts(layer: keras.Layer, names: list[str], count: int, for_biases: Any) -> list[int]:
     """The size of the codebook of each weight by name, where biases have their own."""
-    ranks = {name: len(v.shape) for v in layer.weights for name in (variable_names(layer)[id(v)],)}
+    paths = variable_names(layer)
+    ranks = {paths[id(variable)]: len(variable.shape) for variable in layer.weights}
     return [for_biases if ranks[name] == 1 else count for name in names]
 
 
