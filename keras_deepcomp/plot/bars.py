@@ -64,10 +64,10 @@ def bars_of(found: Summary, most: int = MOST_BARS) -> list[Bar]:
     The largest tensors come in the order of the file, then the others as one, the architecture,
     and names with the header.
     """
-    largest = sorted(range(len(found.rows)), key=lambda n: (-found.rows[n].bytes, n))[:most]
-    bars = [Bar(found.rows[n].name, parts_of(found.rows[n])) for n in sorted(largest)]
-    chosen = set(largest)
-    rest = [parts_of(row) for n, row in enumerate(found.rows) if n not in chosen]
+    largest = found.largest(most)
+    bars = [Bar(row.name, parts_of(row)) for row in largest]
+    drawn = {row.name for row in largest}
+    rest = [parts_of(row) for row in found.rows if row.name not in drawn]
     if rest:
         together = {part: sum(each[part] for each in rest) for part in LABELS}
         bars.append(Bar(f"{len(rest):,} smaller tensors", together))

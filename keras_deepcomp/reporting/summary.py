@@ -51,7 +51,6 @@ class Row:
         table_bytes: Those of code tables, and of what else stands before the elements.
         check_bytes: Those of checksums and of bits that fill up bytes; in version 0, of name and
             shape as well.
-        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none.
     """
 
     name: str
