@@ -50,6 +50,9 @@ build/browser/.installed: tests/browser/package.json tests/browser/package-lock.
 test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
 	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
 	node tests/browser/check_pages.mjs build/pages build/pages/*.html
+	@# And it would have seen a fault.
+	! node tests/browser/check_pages.mjs build/pages tests/browser/faults.html >build/pages/faults.txt
+	@for kind in console request outside axe; do grep -q "^  $$kind" build/pages/faults.txt || { echo "no $$kind fault was found"; exit 1; }; done
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
