@@ -43,7 +43,7 @@ test: setup lint ## Run all that CI runs
 
 build/browser/.installed: tests/browser/package.json tests/browser/package-lock.json
 	@# Debian's own browser, where there is none yet; CHROMIUM names another one.
-	command -v npm "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
+	command -v npm >/dev/null && command -v "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
 	npm ci --prefix tests/browser --no-audit --no-fund --silent
 	@mkdir -p $(@D) && touch $@
 
