@@ -43,13 +43,16 @@ test: setup lint ## Run all that CI runs
 
 build/browser/.installed: tests/browser/package.json tests/browser/package-lock.json
 	@# Debian's own browser, where there is none yet; CHROMIUM names another one.
-	command -v npm "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
+	command -v npm >/dev/null && command -v "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
 	npm ci --prefix tests/browser --no-audit --no-fund --silent
 	@mkdir -p $(@D) && touch $@
 
 test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
 	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
 	node tests/browser/check_pages.mjs build/pages build/pages/*.html
+	@# And it would have seen a fault.
+	! node tests/browser/check_pages.mjs build/pages tests/browser/faults.html >build/pages/faults.txt
+	@for kind in console request outside axe; do grep -q "^  $$kind" build/pages/faults.txt || { echo "no $$kind fault was found"; exit 1; }; done
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

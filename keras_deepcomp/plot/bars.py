@@ -24,6 +24,7 @@ LABELS = {
     "tables": "code tables",
     "checks": "checksums",
     "plain": "values not shared",
+    "rest": "architecture, names, header",
 }
 
 
@@ -55,6 +56,7 @@ def parts_of(row: Row) -> dict[str, int]:
         "tables": row.table_bytes,
         "checks": row.check_bytes,
         "plain": 0 if shared else row.value_bytes,
+        "rest": 0,
     }
 
 
@@ -71,8 +73,8 @@ def bars_of(found: Summary, most: int = MOST_BARS) -> list[Bar]:
     if rest:
         together = {part: sum(each[part] for each in rest) for part in LABELS}
         bars.append(Bar(f"{len(rest):,} smaller tensors", together))
-    bars.append(Bar("architecture", {"plain": found.metadata_bytes}))
-    bars.append(Bar("names, header", {"plain": found.header_bytes}))
+    bars.append(Bar("architecture", {"rest": found.metadata_bytes}))
+    bars.append(Bar("names, header", {"rest": found.header_bytes}))
     return bars
 
 

@@ -99,6 +99,7 @@ def draw(code: Code, name: str, in_file: float | None, ax: Axes | None) -> Axes:
         ax.axhline(in_file, color=style.VERMILLION, linewidth=1.2, linestyle=(0, (4, 2)),
                    label=f"in the file: {in_file:.2f}")  # fmt: skip
     ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(_few_powers())
     ax.xaxis.set_major_formatter(style.formatter(_percent))
     ax.set_ylim(0, lengths.max() + 1)
     ax.set_xlabel("probability of the value")
@@ -111,4 +112,10 @@ def draw(code: Code, name: str, in_file: float | None, ax: Axes | None) -> Axes:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.2g} %"
+
+
+def _few_powers() -> Any:
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(base=2, numticks=6)

@@ -63,7 +63,7 @@ def draw(now: Numbers, name: str, earlier: Numbers | None, ax: Axes | None) -> A
         ax.set_ylim(bottom=0.7)
     elif highest:
         ax.set_ylim(0, 1.08 * highest)
-        ax.yaxis.set_major_formatter(style.formatter(lambda count: f"{count:,.0f}"))
+        style.whole_numbers(ax)
     else:
         ax.text(0.5, 0.5, "nothing but zeros" if not now.others else "no numbers to draw",
                 ha="center", transform=ax.transAxes)  # fmt: skip

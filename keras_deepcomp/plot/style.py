@@ -17,9 +17,10 @@ GREEN = "#009e73"
 ORANGE = "#e69f00"
 PURPLE = "#cc79a7"
 GREY = "#8a8a8a"
+SLATE = "#4b5563"
 
 PARTS = {"values": BLUE, "positions": VERMILLION, "codebook": GREEN, "tables": ORANGE,
-          "checks": PURPLE, "plain": GREY}  # fmt: skip
+          "checks": PURPLE, "plain": GREY, "rest": SLATE}  # fmt: skip
 """Part of a tensor's bytes -> its colour, the same in each picture."""
 
 
@@ -63,6 +64,14 @@ def formatter(form: Callable[[float], str]) -> Any:
     from matplotlib.ticker import FuncFormatter
 
     return FuncFormatter(lambda value, _: form(value))
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Makes the y axis one of counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_formatter(formatter(lambda count: f"{count:,.0f}"))
 
 
 def bytes_axis(ax: Axes, sizes: list[int]) -> None:

@@ -17,6 +17,7 @@ from keras_deepcomp.reporting.summary import Row, shares
 
 MOST_LAYERS = 12
 PIXELS = 200
+TOO_LARGE = "No pictures: it is too large to draw, or of a type that is not installed here."
 _SMALLEST = 16
 _LARGEST_BYTES = 1 << 30
 
@@ -29,13 +30,13 @@ class Layer:
         number: Its place in the file, from 1.
         row: Its numbers.
         pictures: Pairs of an `<svg>` element and what is to be said below it.
-        note: Why there are no pictures; empty if there are.
+        notes: What is odd about it, or why there are no pictures.
     """
 
     number: int
     row: Row
     pictures: list[tuple[str, str]] = field(default_factory=list)
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -67,15 +68,16 @@ def layers(subject: Subject, before: Archive | None, room: int) -> list[Layer]:
 def _layer(archive: Archive, row: Row, number: int, before: Archive | None) -> Layer:
     array = _read(archive, row)
     if array is None:
-        return Layer(number, row, note="too large to draw, or of a type that is not installed here")
-    return Layer(number, row, list(_pictures(array, row, number, _earlier(before, row))))
+        return Layer(number, row, notes=[TOO_LARGE])
+    now = numbers(array)
+    pictures = list(_pictures(array, now, row, number, _earlier(before, row)))
+    return Layer(number, row, pictures, _notes(now, row))
 
 
 def _pictures(
-    array: Array, row: Row, number: int, earlier: Numbers | None
+    array: Array, now: Numbers, row: Row, number: int, earlier: Numbers | None
 ) -> Iterator[tuple[str, str]]:
     name, first = printable(row.name), 10 * number
-    now = numbers(array)
     said = "The values before and after." if earlier is not None else "The values."
     if shares(row):
         said += f" {row.clusters:,} are shared by all weights that are kept."
@@ -92,6 +94,17 @@ def _pictures(
         mask = masks.mask_of(array, PIXELS)
         said = f"Where the weights are that are not zero: {mask.in_words}."
         yield _picture(lambda ax: masks.draw(mask, "", ax), f"{said} {name}", first + 2, said)
+
+
+def _notes(now: Numbers, row: Row) -> list[str]:
+    """A word on -0.0, which looks like a zero, and which a file keeps like any other value."""
+    negative = now.zeros - (row.size - round(row.size * row.kept_percent / 100))
+    if not negative:
+        return []
+    return [
+        f"{negative:,} weights are -0.0, and count as kept: their bits are not zero. "
+        "Adding 0.0 to the tensor makes them zeros, which take less."
+    ]
 
 
 def _picture(draw: Any, label: str, number: int, said: str) -> tuple[str, str]:

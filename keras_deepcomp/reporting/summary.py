@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from keras_deepcomp import container
 from keras_deepcomp.container import FileInfo, TensorInfo
-from keras_deepcomp.printable import printable
 from keras_deepcomp.tflite.restoring import MARK as TFLITE
 from keras_deepcomp.tflite.restoring import declared_size as size_of_tflite
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from keras_deepcomp.selection import Participation
 
 FLOAT32_BITS = 32
-MOST_ROWS = 200
-"""Of files with more tensors, that many are printed, the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +137,6 @@ class Summary:
         if self.participation:
             console.print(self._left_alone(), markup=False, highlight=False, soft_wrap=True)
 
-    def _title(self) -> str:
-        title = "bits per stored weight: fixed width > Huffman"
-        if self.tflite_bytes:
-            return f"a .tflite file of {self.tflite_bytes:,} bytes; {title}"
-        return title
-
     def _left_alone(self) -> str:
         from keras_deepcomp.participation import in_words
 
@@ -153,52 +144,9 @@ class Summary:
 
     def table(self) -> Any:
         """The table, for a rich console."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
+        from keras_deepcomp.reporting.table import table_of
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=self._title(),
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
-        table.add_column("tensor", overflow="fold", min_width=12)
-        for heading in ("shape", "kept %", "values", "weight bits", "gap bits", "bytes", "ratio"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        common = _common_prefix([row.name for row in self.rows])
-        shown = self.largest(MOST_ROWS)
-        for row in shown:
-            table.add_row(
-                Text(printable(row.name[common:])),
-                "x".join(map(str, row.shape)) or "scalar",
-                f"{row.kept_percent:.1f}",
-                str(row.clusters) if row.clusters else row.dtype,
-                _before_after(row.weight_bits, row.weight_bits_huffman),
-                _before_after(row.gap_bits, row.gap_bits_huffman) if row.gap_bits else "-",
-                f"{row.bytes:,}",
-                "-" if row.ratio is None else f"{row.ratio:.1f}x",
-            )
-        if len(shown) < len(self.rows):
-            more = sum(row.bytes for row in self.rows) - sum(row.bytes for row in shown)
-            others = f"{len(self.rows) - len(shown):,} others"
-            table.add_row(others, "", "", "", "", "", f"{more:,}", "")
-        table.add_section()
-        kind = "metadata" if self.tflite_bytes else "architecture"
-        table.add_row(kind, "", "", "", "", "", f"{self.metadata_bytes:,}", "")
-        table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
-        table.add_row(
-            "whole file",
-            f"{sum(row.size for row in self.rows):,}",
-            f"{self.kept_percent:.1f}",
-            "",
-            "",
-            "",
-            f"{self.file_bytes:,}",
-            f"{self.ratio:.1f}x",
-            style="bold",
-        )
-        return table
+        return table_of(self)
 
     def __repr__(self) -> str:
         tensors = f"{len(self.rows)} tensors"
@@ -312,20 +260,3 @@ def _row(tensor: TensorInfo) -> Row:
         check_bytes=tensor.record_bytes - parts,
         ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes if tensor.record_bytes else None,
     )
-
-
-def _common_prefix(names: list[str]) -> int:
-    """Length of the path that all names begin with, such as the model's name in each of them."""
-    parents = [name.split("/")[:-1] for name in names]
-    if len(names) < 2:
-        return 0
-    length = 0
-    for parts in zip(*parents, strict=False):
-        if len(set(parts)) > 1:
-            break
-        length += len(parts[0]) + 1
-    return length
-
-
-def _before_after(before: float, after: float) -> str:
-    return f"{before:.0f} > {after:.1f}" if after != before else f"{before:.0f}"

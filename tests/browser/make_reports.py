@@ -19,8 +19,8 @@ def search(folder):
     kernel = rng.normal(scale=0.1, size=(120, 80)).astype(np.float32)
     container.save_file({"dense/kernel": kernel}, folder / "round-000.kdc")
     kept = np.abs(kernel) > 0.15
-    steps = np.round(kernel / 0.05) * 0.05
-    container.save_file({"dense/kernel": (kept * steps).astype(np.float32)}, folder / "best.kdc")
+    steps = np.where(kept, np.round(kernel / 0.05) * 0.05, 0.0).astype(np.float32)
+    container.save_file({"dense/kernel": steps}, folder / "best.kdc")
     sizes = [38_700, 9_800, 6_100, 4_900, 3_200, 2_500, 1_900]
     accuracy = [0.981, 0.982, 0.98, 0.981, 0.978, 0.969, 0.941]
     return SimpleNamespace(

@@ -305,3 +305,14 @@ def test_the_table_on_a_terminal_is_bounded():
     out = io.StringIO()
     from_info(container.inspect(data)).print(out)
     assert "100 others" in out.getvalue()
+
+
+def test_negative_zeros_are_pointed_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "MOST_LAYERS", 1)
+    weights = np.where(shared((30, 20)) == 0, np.float32(-0.0), shared((30, 20)))
+    container.save_file({"w": weights}, tmp_path / "m.kdc")
+    out = kdc.report(tmp_path / "m.kdc")
+    count = np.count_nonzero(weights == 0)
+    page = Page(out.read_text(encoding="utf-8"))
+    assert f"{count:,} weights are -0.0" in page.text
+    assert "container.load_file" in page.text  # arrays by name, without an architecture
