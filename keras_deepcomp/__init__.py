@@ -14,6 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from keras_deepcomp import container, distillation, models, plot, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
+    from keras_deepcomp.compressing.journal import ResumeError
+    from keras_deepcomp.compressing.result import CompressionResult
+    from keras_deepcomp.compression import compress
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
@@ -36,6 +39,9 @@ _HOME = {
     "tflite": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
+    "CompressionResult": "compressing.result",
+    "ResumeError": "compressing.journal",
+    "compress": "compression",
     "FormatError": "container",
     "cluster_weights": "conversion",
     "prune_low_magnitude": "conversion",
@@ -55,12 +61,15 @@ _HOME = {
 
 __all__ = [
     "ClusterWeights",
+    "CompressionResult",
     "FormatError",
     "PruneLowMagnitude",
     "PruningDriver",
+    "ResumeError",
     "UpdateCentroids",
     "UpdatePruningStep",
     "cluster_weights",
+    "compress",
     "container",
     "distillation",
     "from_tfmot",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
+from keras_deepcomp.compressing import commands as compressing
 from keras_deepcomp.printable import printable
 from keras_deepcomp.subcommands import (
     KERAS_SUFFIXES,
@@ -83,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--data", help="MNIST as .npz; without it, Keras downloads it")
     demo.add_argument("--out", default="demo", help="folder for the results (default: demo)")
     demo.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+
+    compressing.add_to(commands)
 
     pack = add(
         "pack",
