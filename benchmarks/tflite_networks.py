@@ -28,6 +28,7 @@ FOLDER = ROOT / "build" / "tflite"
 LENETS = ROOT / "benchmarks" / "results" / "format"
 SPARSITY, CLUSTERS, IMAGES = 0.7, 16, 6_000
 EPOCHS = {"baseline": 8, "prune": 6, "share": 2}
+FEWER_EPOCHS = {"EfficientNetB0": {"baseline": 4, "prune": 3, "share": 1}}
 SHAPE = (32, 32, 3)
 
 
@@ -77,7 +78,8 @@ def make(name):
     vectors, labels = demo.load_digits(ROOT / "data" / "mnist.npz").train
     images, labels = images_for(name, vectors[:IMAGES]), labels[:IMAGES]
     baseline = BASELINES[name]()
-    accuracy = [train(baseline, images, labels, EPOCHS["baseline"], 2e-3)]
+    epochs = FEWER_EPOCHS.get(name, EPOCHS)
+    accuracy = [train(baseline, images, labels, epochs["baseline"], 2e-3)]
     kdc.save_model(baseline, dense_file(name))
     path = FILES[name]
     if not path.exists():
@@ -86,10 +88,10 @@ def make(name):
             baseline, schedule, filters=lambda layer: "Depthwise" not in type(layer).__name__
         )
         step = kdc.UpdatePruningStep()
-        accuracy.append(train(pruned, images, labels, EPOCHS["prune"], 1e-3, step))
+        accuracy.append(train(pruned, images, labels, epochs["prune"], 1e-3, step))
         shared = kdc.cluster_weights(pruned, CLUSTERS)
         step = kdc.UpdateCentroids()
-        accuracy.append(train(shared, images, labels, EPOCHS["share"], 2e-4, step))
+        accuracy.append(train(shared, images, labels, epochs["share"], 2e-4, step))
         kdc.save_model(shared, path)
     print(f"{name}: training accuracy {accuracy}", flush=True)
 

@@ -8,6 +8,7 @@ operator for each step, all with the same weights.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,7 +154,10 @@ def convert_with_tensorflow(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "int8":
             _to_int8(converter, inputs, samples)
-        return converter.convert()
+        with warnings.catch_warnings():
+            # The converter's own use of it, to calibrate.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+            return converter.convert()
     except Exception as error:
         raise ConversionError(_explained(model, error, batch)) from error
 
@@ -163,9 +167,13 @@ def _to_int8(converter: Any, inputs: list[Input], samples: Samples | None) -> No
 
     assert samples is not None
 
-    def representative() -> Iterator[list[Array]]:
+    def representative() -> Iterator[dict[str, Array]]:
+        # By name: the order of a file's inputs is not that of the signature.
         for sample in samples:
-            yield [array.astype(each.dtype) for array, each in zip(sample, inputs, strict=True)]
+            yield {
+                each.name: array.astype(each.dtype)
+                for array, each in zip(sample, inputs, strict=True)
+            }
 
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -204,10 +212,17 @@ def _unrolled(model: keras.Model, wanted: bool) -> Iterator[None]:
 
 
 def _explained(model: keras.Model, error: Exception, batch: int | None) -> str:
-    words = str(error) or type(error).__name__
+    words = re.sub(r"\x1b\[\d+m", "", str(error)) or type(error).__name__
+    # Keras puts the layer first, and MLIR the place in the source.
+    words = re.sub(r"^Exception encountered when calling .*\n+", "", words)
     _, _, after = words.partition("error: ")
     reason = (after or words).splitlines()[0].strip()[:400].removesuffix(".")
     mend = ""
     if "TensorList" in words and batch is None:
         mend = " Loops, such as recurrent layers have, need a batch of a fixed size: batch=1."
+    elif "neither a custom op nor a flex op" in words:
+        mend = (
+            " TensorFlow Lite has none for it, or not for its type: weights and computations have "
+            "to be float32, and texts be numbers."
+        )
     return f"TensorFlow's converter does not take '{model.name}': {reason}.{mend}"

@@ -64,7 +64,13 @@ def as_samples(data: Any, names: Sequence[str] | None = None) -> Samples:
             )
         data, labels = data
     if isinstance(data, dict):
-        if names is None or set(data) != set(names):
+        if not names:
+            raise ValueError(
+                "A subclassed model shows no names of inputs: give a list of arrays, in the order "
+                "in which it takes them. One that takes a dict goes in a functional model: "
+                "keras.Model(inputs, model(inputs))."
+            )
+        if set(data) != set(names):
             raise ValueError(
                 f"The representative data is for {sorted(data)}; the inputs are {names}."
             )

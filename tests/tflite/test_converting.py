@@ -160,7 +160,8 @@ def test_several_inputs_and_outputs(tmp_path):
     outputs = [keras.layers.Dense(3, name="a")(joined), keras.layers.Dense(1, name="b")(joined)]
     model = prune_and_share(keras.Model([second, first], outputs))
     rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(20, n)).astype(np.float32) for n in (4, 6))
+    x = rng.normal(size=(20, 4)).astype(np.float32)
+    y = rng.normal(scale=30, size=(20, 6)).astype(np.float32)
     listed, named, called = (
         tflite.convert(model, tmp_path / "m", "int8", data, verbose=False)
         for data in (
@@ -173,6 +174,19 @@ def test_several_inputs_and_outputs(tmp_path):
     assert listed.fidelity.error < 0.05
     runner = Interpreter(model_path=str(tmp_path / "m")).get_signature_runner()
     assert set(runner.get_input_details()) == {"first", "second"}
+
+
+def test_inputs_of_one_shape_are_calibrated_each(tmp_path):
+    """The ranges are far apart, so that exchanged ones would be seen."""
+    inputs = [keras.layers.Input((4,), name=name) for name in "zab"]
+    dense = [keras.layers.Dense(3, name=f"of_{each.name}")(each) for each in inputs]
+    model = keras.Model(inputs, keras.layers.Concatenate()(dense))
+    rng = np.random.default_rng(0)
+    data = [rng.normal(scale=s, size=(20, 4)).astype(np.float32) for s in (1, 0.1, 10)]
+    tflite.convert(model, tmp_path / "m", "int8", data, verbose=False)
+    runner = Interpreter(model_path=str(tmp_path / "m")).get_signature_runner()
+    scales = {n: each["quantization"][0] for n, each in runner.get_input_details().items()}
+    assert scales["a"] < scales["z"] / 4 < scales["b"] / 16
 
 
 def test_subclassed_models(tmp_path):
@@ -189,6 +203,8 @@ def test_subclassed_models(tmp_path):
     model(x)
     report = tflite.convert(model, tmp_path / "m", None, x, verbose=False)
     assert report.fidelity.error < 1e-5
+    with pytest.raises(ValueError, match="give a list of arrays"):
+        tflite.convert(model, tmp_path / "m", None, {"x": x})
 
 
 def test_labels_make_accuracy_the_measure(tmp_path):
@@ -294,6 +310,9 @@ def test_not_a_model(tmp_path):
 def test_what_the_converter_does_not_take(tmp_path):
     with pytest.raises(tflite.ConversionError, match="batch=1"):
         tflite.convert(lstm(), tmp_path / "m.tflite", batch=None)
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, dtype="bfloat16")])
+    with pytest.raises(tflite.ConversionError, match="have to be float32"):
+        tflite.convert(model, tmp_path / "m.tflite")
     old = b"an older file"
     (tmp_path / "m.tflite").write_bytes(old)
     with pytest.raises(tflite.ConversionError):
