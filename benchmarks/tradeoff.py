@@ -74,18 +74,20 @@ def draw(points):
                 **style,
             )
             if kind != "file":
-                for point in some:
+                for number, point in enumerate(sorted(some, key=lambda each: each["bytes"])):
                     axis.annotate(
-                        point["method"].removeprefix("after "),
+                        point.get("short", point["method"].removeprefix("after ")),
                         (point["bytes"], point["test_error_percent"]),
-                        xytext=(4, 4),
+                        xytext=(4, 5 if number % 2 else -9),  # side by side they would overlap
                         textcoords="offset points",
                         fontsize=7,
                     )
         axis.set(title=f"{title} on MNIST", xlabel="bytes", xscale="log", ylabel="test error, %")
-        axis.set_ylim(bottom=0)
+        most = max(point["test_error_percent"] for point in here)
+        axis.set_ylim(0, 1.1 * most)
+        axis.set_xlim(right=3e6)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="lower right")
     matplotlib.rcParams["svg.hashsalt"] = "tradeoff"  # the same picture, the same bytes
     figure.savefig(ROOT / "docs" / "tradeoff.svg", metadata={"Date": None})
     figure.savefig(ROOT / "docs" / "tradeoff.png", dpi=120)
