@@ -11,10 +11,10 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 # And on JAX, whose trainer keeps the state to itself, all ways of training.
 TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
-.PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
+.PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
 	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
-	bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
+	bench-tflite bench-compress bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,16 @@ test: setup lint ## Run all that CI runs
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+
+build/browser/.installed: tests/browser/package.json tests/browser/package-lock.json
+	@# Debian's own browser, where there is none yet; CHROMIUM names another one.
+	command -v npm "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
+	npm ci --prefix tests/browser --no-audit --no-fund --silent
+	@mkdir -p $(@D) && touch $@
+
+test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
+	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
+	node tests/browser/check_pages.mjs build/pages build/pages/*.html
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
@@ -74,6 +84,9 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
 
+bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
+	$(BIN)/python benchmarks/compress.py
+
 bench-kills: setup ## A training killed twenty times ends with the same bits, into benchmarks/results/
 	$(BIN)/python benchmarks/kills.py
 
@@ -100,6 +113,9 @@ bench-micro-network: setup ## Train the keyword net, on made data, that bench-mi
 
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
+
+bench-tflite: setup ## Packed .tflite files against gzip and xz, into docs/tflite.md
+	$(BIN)/python benchmarks/tflite.py
 
 bench-tflite-conversion: setup ## Zeros and shared values through TensorFlow Lite's converter, into benchmarks/results/
 	$(BIN)/python benchmarks/tflite_conversion.py

@@ -12,13 +12,17 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, distillation, models, policies, schedules, tflite
+    from keras_deepcomp import container, distillation, models, plot, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
+    from keras_deepcomp.compressing.journal import ResumeError
+    from keras_deepcomp.compressing.result import CompressionResult
+    from keras_deepcomp.compression import compress
     from keras_deepcomp.container import FormatError
     from keras_deepcomp.conversion import cluster_weights, prune_low_magnitude, strip
     from keras_deepcomp.driver import PruningDriver
     from keras_deepcomp.migration.tfmot import from_tfmot
     from keras_deepcomp.ordering import order_units
+    from keras_deepcomp.reporting.report import report
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.shrinking import shrink
@@ -29,11 +33,15 @@ _HOME = {
     "container": None,
     "distillation": None,
     "models": None,
+    "plot": None,
     "policies": None,
     "schedules": None,
     "tflite": None,
     "UpdateCentroids": "callbacks",
     "UpdatePruningStep": "callbacks",
+    "CompressionResult": "compressing.result",
+    "ResumeError": "compressing.journal",
+    "compress": "compression",
     "FormatError": "container",
     "cluster_weights": "conversion",
     "prune_low_magnitude": "conversion",
@@ -42,6 +50,7 @@ _HOME = {
     "from_tfmot": "migration.tfmot",
     "order_units": "ordering",
     "shrink": "shrinking",
+    "report": "reporting.report",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -52,12 +61,15 @@ _HOME = {
 
 __all__ = [
     "ClusterWeights",
+    "CompressionResult",
     "FormatError",
     "PruneLowMagnitude",
     "PruningDriver",
+    "ResumeError",
     "UpdateCentroids",
     "UpdatePruningStep",
     "cluster_weights",
+    "compress",
     "container",
     "distillation",
     "from_tfmot",
@@ -65,8 +77,10 @@ __all__ = [
     "load_weights",
     "models",
     "order_units",
+    "plot",
     "policies",
     "prune_low_magnitude",
+    "report",
     "save_model",
     "schedules",
     "shrink",

@@ -36,7 +36,13 @@ def restore(file: Archive, max_bytes: int) -> bytes:
         FormatError: It holds no `.tflite` file, is damaged, or has more bytes.
         ImportError: It has a tensor of a type of ml_dtypes, which is not installed.
     """
-    size = _declared_size(file)
+    text = file.metadata.get(MARK)
+    if text is None:
+        raise FormatError(
+            "It holds no .tflite file. Read a model with keras_deepcomp.load_model, tensors with "
+            "keras_deepcomp.container.load_file."
+        )
+    size = declared_size(text)
     if size > max_bytes:
         raise FormatError(
             f"The .tflite file has {size:,} bytes, and max_bytes allows {max_bytes:,}. If you "
@@ -60,13 +66,12 @@ def restore(file: Archive, max_bytes: int) -> bytes:
     return data
 
 
-def _declared_size(file: Archive) -> int:
-    text = file.metadata.get(MARK)
-    if text is None:
-        raise FormatError(
-            "It holds no .tflite file. Read a model with keras_deepcomp.load_model, tensors with "
-            "keras_deepcomp.container.load_file."
-        )
+def declared_size(text: str) -> int:
+    """Return the number of the `.tflite` file's bytes, which stands in the metadata.
+
+    Raises:
+        FormatError: It is no number.
+    """
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise damaged(f"its size of the .tflite file is {text[:80]!r}")
     return int(text)

@@ -47,7 +47,16 @@ def trace(converted: bytes, floats: bytes, variables: Sequence[Variable]) -> lis
     """
     real = graph.weights(graph.read(floats))
     stored = graph.weights(graph.read(converted))
-    return [_trace(weight, stored, real, variables) for weight in stored]
+    free, traces = list(variables), []
+    claimed: list[Variable] = []
+    for weight in stored:
+        # Of variables that are equal, as those of zeros are, each weight gets one of its own.
+        made = _trace(weight, stored, real, [*free, *claimed])
+        traces.append(made)
+        taken = [each for each in free if made.source is not None and each.name == made.source.name]
+        free = [each for each in free if each not in taken]
+        claimed += taken
+    return traces
 
 
 def _trace(
