@@ -105,6 +105,7 @@ def _cells(name, report, record):
 def page(results):
     """The page beside the records, made of the results."""
     rows, recipes = [], []
+    tried = json.loads((RECORDS / "tried.json").read_text())
     for name, result in results["networks"].items():
         rows += [
             "| " + " | ".join(_cells(name, report, result["record"])) + " |"
@@ -152,6 +153,15 @@ error against bytes. Settings were tried on seed 0.
    the file is smallest (`kdc.order_units`), `effort=9`.
 
 {chr(10).join(recipes)}
+
+## What was tried
+
+On LeNet-300-100, seed 0; the errors are of validation pictures, each with a standard deviation of
+about 0.12 for 10,000 of them, so that the last rows say little.
+
+| | without | with |
+|---|---|---|
+{chr(10).join(f"| {row['what']} | {row['without']} | {row['with']} |" for row in tried)}
 
 Python {results["versions"]["python"]}, Keras {results["versions"]["keras"]}, TensorFlow
 {results["versions"]["tensorflow"]}; other versions round otherwise, and end with other files.
