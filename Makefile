@@ -12,9 +12,9 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
 .PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-compress bench-kills bench-micro \
-	bench-micro-network bench-overhead bench-records bench-tflite-conversion bench-vela verify-records \
-	fuzz fuzz-mutants clean
+	bench-ablation bench-compress bench-format-bytes bench-format-model bench-compatibility bench-kills \
+	bench-micro bench-micro-network bench-overhead bench-records bench-tflite bench-tflite-conversion \
+	bench-tradeoff bench-vela verify-records fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -83,20 +83,29 @@ bench-kills: setup ## A training killed twenty times ends with the same bits, in
 bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
 
+bench-ablation: setup ## What each stage of the record recipe is worth, into benchmarks/results/
+	$(BIN)/python benchmarks/ablation.py
+
+bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, into benchmarks/records/
+	$(BIN)/python benchmarks/records.py
+
+bench-tradeoff: setup ## Error against bytes as a picture, from the results, into docs/
+	$(BIN)/python benchmarks/tradeoff.py
+
+verify-records: setup ## Decode and evaluate the files in benchmarks/records/
+	$(BIN)/python benchmarks/verify_records.py
+
 bench-micro: setup ## LeNets and a keyword net from compressed weights on TensorFlow Lite Micro
 	$(BIN)/python benchmarks/micro.py
 
 bench-micro-network: setup ## Train the keyword net, on made data, that bench-micro runs
 	$(BIN)/python benchmarks/keyword_net.py
 
-bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, into benchmarks/records/
-	$(BIN)/python benchmarks/records.py
-
-verify-records: setup ## Decode and evaluate the files in benchmarks/records/
-	$(BIN)/python benchmarks/verify_records.py
-
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
+
+bench-tflite: setup ## Packed .tflite files against gzip and xz, into docs/tflite.md
+	$(BIN)/python benchmarks/tflite.py
 
 bench-tflite-conversion: setup ## Zeros and shared values through TensorFlow Lite's converter, into benchmarks/results/
 	$(BIN)/python benchmarks/tflite_conversion.py

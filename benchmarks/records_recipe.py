@@ -79,7 +79,16 @@ class Recipe:
 
 
 RECIPES = {
-    "lenet-300-100": Recipe(kdc.models.lenet_300_100, "jax", kept=0.022),
+    "lenet-300-100": Recipe(
+        kdc.models.lenet_300_100,
+        "jax",
+        kept=0.022,
+        thin_kept=0.015,
+        thin_epochs=20,
+        prune_epochs=70,
+        prune_end=0.8,
+        share_epochs=20,
+    ),
     "lenet-5": Recipe(
         kdc.models.lenet_5,
         "tensorflow",
@@ -87,6 +96,7 @@ RECIPES = {
         thin_kept=0.009,
         dense_epochs=3,
         prune_epochs=35,
+        prune_begin=0.1,
         prune_end=0.75,
         share_epochs=15,
     ),

@@ -46,6 +46,10 @@ def collect(networks, seeds, path, folder, keep=True):
         for report in reports:
             file = Path(report.pop("path"))
             report["test_error_percent"] = error_percent(kdc.load_model(file), split.test)
+            if report is chosen:
+                for stage, said in report["stages"].items():
+                    coded = kdc.load_model(file.with_name(f"{stage}.kdc"))
+                    said["test_error_percent"] = error_percent(coded, split.test)
             if keep and report is chosen:
                 RECORDS.mkdir(exist_ok=True)
                 shutil.copyfile(file, RECORDS / f"{network}.kdc")

@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tflite_networks import FILES, ROOT, images_for, make_missing
+from tflite_networks import FILES, ROOT, chosen, images_for, make_missing, with_others
 
 import keras_deepcomp as kdc
 from keras_deepcomp import demo, tflite
@@ -159,14 +159,16 @@ def claims(rows):
 
 
 def main():
-    make_missing()
+    names = chosen()
+    make_missing(names)
     digits = demo.load_digits(ROOT / "data" / "mnist.npz")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, path in FILES.items():
+        for name in names:
             for mode in converter.MODES:
-                rows.append(measure(name, path, mode, digits, Path(folder)))
+                rows.append(measure(name, FILES[name], mode, digits, Path(folder)))
                 print(name, mode, flush=True)
+    rows = with_others(rows, RESULT)
     print_table(rows)
     checked = claims(rows)
     for name, value, held in checked:

@@ -5,8 +5,8 @@ ways: float32, weights quantized ("dynamic"), and all of it in int8. Pruned+shar
 trained ones of `benchmarks/results/format/`. The other networks are not trained: their weights are
 random, normal and of a trained layer's scale, and their batch normalization has spread statistics
 and scales, so that folding it into the kernels does to them what it does to trained ones.
-Pruned+shared are then these weights by this package's own functions: each kernel keeps its largest
-15 % and those take 16 shared values.
+Pruned+shared are then these weights by this package's own functions: each kernel, as that is what
+the package takes by default, keeps its largest 15 % and those take 16 shared values.
 """
 
 import argparse
@@ -21,14 +21,12 @@ import keras
 import numpy as np
 
 import keras_deepcomp as kdc
-from keras_deepcomp import centroids, masks
+from keras_deepcomp import centroids, masks, tflite
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ROOT / "benchmarks" / "results" / "format"
 WAYS = ("float32", "dynamic", "int8")
 SPARSITY, SHARED_VALUES = 0.85, 16
-# Smaller tensors are biases, and depthwise kernels, which pruning leaves alone.
-LEAST_PRUNED = 1 << 10
 
 layers, applications = keras.layers, keras.applications
 
@@ -90,28 +88,33 @@ def give_weights(model, seed=0):
 def prune_and_share(model):
     """Prune each kernel by magnitude and share what is left, without training."""
     for variable in model.trainable_variables:
-        weights = np.array(variable)
-        if weights.ndim < 2 or weights.size < LEAST_PRUNED:
+        weights = keras.ops.convert_to_numpy(variable)
+        if weights.ndim < 2:
             continue
         (kept,), _ = masks.keep_largest([weights], [np.ones(weights.shape, bool)], SPARSITY)
         codebook = centroids.kmeans(weights[kept], SHARED_VALUES).astype(np.float32)
         variable.assign(np.where(kept, codebook[centroids.assign(weights, codebook)], 0))
 
 
-def convert(model, way):
-    """Return a model as TensorFlow Lite, in one of the three ways."""
+def convert(model, way, shared, path):
+    """Write a model as TensorFlow Lite, in one of the three ways.
+
+    Shared values go to int8 by this package's own conversion, which keeps their number.
+    """
     import tensorflow as tf
 
+    rng = np.random.default_rng(0)
+    samples = rng.random((8, *model.inputs[0].shape[1:]), np.float32)
+    if shared and way == "int8":
+        tflite.convert(model, path, quantize="int8", representative_data=samples, verbose=False)
+        return
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if way != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if way == "int8":
-        rng = np.random.default_rng(0)
-        shape = (1, *model.inputs[0].shape[1:])
-        samples = [[rng.random(shape, np.float32)] for _ in range(8)]
-        converter.representative_dataset = lambda: samples
+        converter.representative_dataset = lambda: ([sample[np.newaxis]] for sample in samples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
+    path.write_bytes(converter.convert())
 
 
 def models(name):
@@ -138,7 +141,7 @@ def make(folder, names):
                 if not path.exists():
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
-                        path.write_bytes(convert(model, way))
+                        convert(model, way, "shared" in weights, path)
                 yield name, weights, way, path
         keras.backend.clear_session()
 

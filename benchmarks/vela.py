@@ -29,7 +29,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from rich.console import Console
 from rich.table import Table
 from tflite_conversion import CALIBRATION, with_the_converter_alone
-from tflite_networks import FILES, ROOT, dense_file, images_for, make_missing
+from tflite_networks import (
+    FILES,
+    ROOT,
+    chosen,
+    dense_file,
+    images_for,
+    make_missing,
+    with_others,
+)
 
 import keras_deepcomp as kdc
 from keras_deepcomp import demo, tflite
@@ -114,13 +122,15 @@ def claims(rows):
 
 
 def main():
-    make_missing()
+    names = chosen()
+    make_missing(names)
     digits = demo.load_digits(ROOT / "data" / "mnist.npz")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in FILES:
+        for name in names:
             rows += measure(name, digits, Path(folder))
             print(name, flush=True)
+    rows = with_others(rows, RESULT)
     print_table(rows)
     checked = claims(rows)
     for name, value, held in checked:

@@ -12,7 +12,7 @@ from keras_deepcomp._import_hooks import install, register_layers
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_deepcomp import container, distillation, models, policies, schedules, tflite
+    from keras_deepcomp import container, distillation, models, plot, policies, schedules, tflite
     from keras_deepcomp.callbacks import UpdateCentroids, UpdatePruningStep
     from keras_deepcomp.compressing.journal import ResumeError
     from keras_deepcomp.compressing.result import CompressionResult
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_deepcomp.driver import PruningDriver
     from keras_deepcomp.migration.tfmot import from_tfmot
     from keras_deepcomp.ordering import order_units
+    from keras_deepcomp.reporting.report import report
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.shrinking import shrink
@@ -32,6 +33,7 @@ _HOME = {
     "container": None,
     "distillation": None,
     "models": None,
+    "plot": None,
     "policies": None,
     "schedules": None,
     "tflite": None,
@@ -48,6 +50,7 @@ _HOME = {
     "from_tfmot": "migration.tfmot",
     "order_units": "ordering",
     "shrink": "shrinking",
+    "report": "reporting.report",
     "summary": "reporting.summary",
     "load_model": "saving",
     "load_weights": "saving",
@@ -74,8 +77,10 @@ __all__ = [
     "load_weights",
     "models",
     "order_units",
+    "plot",
     "policies",
     "prune_low_magnitude",
+    "report",
     "save_model",
     "schedules",
     "shrink",

@@ -18,6 +18,7 @@ from typing import Any
 
 import keras_deepcomp
 from keras_deepcomp.compressing import commands as compressing
+from keras_deepcomp.printable import printable
 from keras_deepcomp.subcommands import (
     KERAS_SUFFIXES,
     PROGRAM,
@@ -113,6 +114,23 @@ def _parser() -> argparse.ArgumentParser:
     inspect = add("inspect", _inspect, "show what each tensor takes in a .kdc file", "model.kdc")
     inspect.add_argument("kdc", help="a .kdc file")
 
+    page = add(
+        "report",
+        _report,
+        "show in one HTML file what a model has lost, and where the bytes went",
+        'model.kdc -o report.html --metric "error, %%" 1.36 1.25',
+    )
+    page.add_argument("kdc", help="a .kdc file")
+    page.add_argument("other", nargs="?", help="a second one, to compare them")
+    page.add_argument("-o", "--out", help="the file to write (default: KDC with .html)")
+    page.add_argument("--before", metavar="KDC", help="the model before compression, as .kdc")
+    page.add_argument(
+        "--metric",
+        nargs=3,
+        metavar=("NAME", "BEFORE", "AFTER"),
+        help="what you measured before and after compression",
+    )
+
     verify = add("verify", _verify, "check a .kdc file and decode all of it", "model.kdc")
     verify.add_argument("kdc", help="a .kdc file")
     tflite.add_to(commands)
@@ -191,6 +209,23 @@ def _inspect(options: argparse.Namespace) -> dict[str, Any]:
     return {"file": options.kdc, **summary(options.kdc, verbose=not options.json).as_dict()}
 
 
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.reporting.report import report as write_report
+
+    files = [str(existing(path)) for path in (options.kdc, options.other) if path is not None]
+    metric = None
+    if options.metric is not None:
+        name, before, after = options.metric
+        metric = name, float(before), float(after)
+    out = write_report(*files, out=options.out, before=options.before, metric=metric)
+    size = out.stat().st_size
+    return report(
+        options,
+        f"{' and '.join(files)} -> {out} ({size:,} B)",
+        {"files": files, "report": str(out), "report_bytes": size},
+    )
+
+
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp import container
 
@@ -219,5 +254,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _failed(why: str) -> int:
-    print(f"{PROGRAM}: error: {why}", file=sys.stderr)
+    # An error may quote a file, and a file may hold anything.
+    print(f"{PROGRAM}: error: {printable(why, None)}", file=sys.stderr)
     return 1

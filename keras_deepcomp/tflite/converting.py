@@ -17,7 +17,7 @@ from keras_deepcomp.tflite.report import ConversionReport
 from keras_deepcomp.tflite.rows import row
 from keras_deepcomp.tflite.running import Fidelity, compare, run
 from keras_deepcomp.tflite.samples import Samples, as_samples
-from keras_deepcomp.tflite.sources import kernels
+from keras_deepcomp.tflite.sources import kernels, without_weight
 from keras_deepcomp.tflite.tracing import trace
 
 Array = npt.NDArray[Any]
@@ -106,7 +106,7 @@ def convert(
                 zip(traces, graph.weights(graph.read(data)), strict=True)
             )
         ),
-        not_found=tuple(each.name for each in variables if each.name not in found),
+        not_found=tuple(without_weight(variables, found)),
         fidelity=None if measure is None else measure(data),
         converter_fidelity=before if quantize else None,
         notes=tuple(notes),

@@ -83,15 +83,17 @@ def fit(weight: Weight, source: Source, quantized: Weight) -> Fit | None:
     scales = _best_scale(values.astype(np.float64), counts) * np.abs(factors)
     scales = np.maximum(scales, _least_scales(quantized, len(scales)))
     wanted = channels_first(weight.values, weight.axis).astype(np.float64)
-    codes = np.round(wanted / scales[:, None]).astype(np.int8)
+    codes = np.clip(np.round(wanted / scales[:, None]), -LARGEST, LARGEST).astype(np.int8)
     return Fit(codes, scales, rounding_error(codes, scales, wanted))
 
 
 def _best_scale(values: Array, counts: Array) -> float:
     candidates = np.abs(values).max() / np.linspace(LARGEST, _SMALLEST, _SCALES)[:, None]
-    differences = values - candidates * np.round(values / candidates)
-    errors = (counts * differences**2).sum(axis=1)
-    return float(candidates[errors.argmin(), 0])
+    codes = np.round(values / candidates)
+    # For given integers, the scale that least squares asks for.
+    scales = ((counts * values * codes).sum(axis=1) / (counts * codes**2).sum(axis=1))[:, None]
+    errors = (counts * (values - scales * codes) ** 2).sum(axis=1)
+    return float(scales[errors.argmin(), 0])
 
 
 def _least_scales(quantized: Weight, channels: int) -> Array:

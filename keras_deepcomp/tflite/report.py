@@ -60,7 +60,7 @@ class ConversionReport:
         file_bytes: Bytes of the file.
         converter_bytes: Bytes of the file with the converter's own scales.
         tensors: One row per weight of a convolution or dense layer.
-        not_found: Keras variables with at least two axes that are no such weight of the file.
+        not_found: Keras kernels and embeddings that are no such weight of the file.
         fidelity: How near the file's outputs are to the Keras model's on the representative
             data; None without.
         converter_fidelity: The same with the converter's own scales; None for floats.

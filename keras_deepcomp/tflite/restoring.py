@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
 from keras_deepcomp.container.archive import Archive
 from keras_deepcomp.container.errors import FormatError, damaged
 from keras_deepcomp.container.wire import CHECKSUM_BYTES, MAX_TENSORS, Reader
-from keras_deepcomp.tflite import arrays, streams
-from keras_deepcomp.tflite.segments import LAST_AXIS_FIRST, REPEATED
+from keras_deepcomp.tflite import arrays, scaled, streams
+from keras_deepcomp.tflite.segments import LAST_AXIS_FIRST, REPEATED, is_scaled
 
 MARK = "tflite"
 """The metadata key that marks the file; its text is the number of the `.tflite` file's bytes."""
@@ -18,8 +19,10 @@ MARK = "tflite"
 REST = "rest"
 """The tensor with all that is not coded as tensors of their own; the first one."""
 
-# Each segment has two numbers, of at most nine bytes, and so has the list itself.
-_LIST_BYTES = 18 * (MAX_TENSORS + 1)
+# Each segment has up to three numbers, of at most nine bytes, and the list has one; and a side
+# takes no more than twice the bytes of what it makes.
+_LIST_BYTES = 27 * (MAX_TENSORS + 1)
+_SIDES = 2
 
 
 def restore(file: Archive, max_bytes: int) -> bytes:
@@ -33,7 +36,13 @@ def restore(file: Archive, max_bytes: int) -> bytes:
         FormatError: It holds no `.tflite` file, is damaged, or has more bytes.
         ImportError: It has a tensor of a type of ml_dtypes, which is not installed.
     """
-    size = _declared_size(file)
+    text = file.metadata.get(MARK)
+    if text is None:
+        raise FormatError(
+            "It holds no .tflite file. Read a model with keras_deepcomp.load_model, tensors with "
+            "keras_deepcomp.container.load_file."
+        )
+    size = declared_size(text)
     if size > max_bytes:
         raise FormatError(
             f"The .tflite file has {size:,} bytes, and max_bytes allows {max_bytes:,}. If you "
@@ -46,7 +55,7 @@ def restore(file: Archive, max_bytes: int) -> bytes:
         raise damaged(f"its first tensor is not {REST!r}, a list of bytes")
     reader = Reader(memoryview(file[REST].tobytes()))
     length = reader.varint("the length of its stream")
-    if length > size + _LIST_BYTES:
+    if length > (1 + _SIDES) * size + _LIST_BYTES:
         raise damaged(f"its stream has {length:,} bytes, more than the .tflite file")
     checksum = int.from_bytes(reader.take(CHECKSUM_BYTES, "a checksum"), "little")
     stream = bytes(reader.take(reader.remaining, "its stream"))
@@ -57,13 +66,12 @@ def restore(file: Archive, max_bytes: int) -> bytes:
     return data
 
 
-def _declared_size(file: Archive) -> int:
-    text = file.metadata.get(MARK)
-    if text is None:
-        raise FormatError(
-            "It holds no .tflite file. Read a model with keras_deepcomp.load_model, tensors with "
-            "keras_deepcomp.container.load_file."
-        )
+def declared_size(text: str) -> int:
+    """Return the number of the `.tflite` file's bytes, which stands in the metadata.
+
+    Raises:
+        FormatError: It is no number.
+    """
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise damaged(f"its size of the .tflite file is {text[:80]!r}")
     return int(text)
@@ -71,56 +79,84 @@ def _declared_size(file: Archive) -> int:
 
 def _pieces(file: Archive, names: list[str], reader: Reader, size: int) -> list[bytes | memoryview]:
     """Return the parts of the `.tflite` file, in its order; nothing is decoded before all fits."""
-    count = reader.varint("the number of segments")
-    if count > MAX_TENSORS:
-        raise damaged(f"it has {count:,} segments, at most {MAX_TENSORS:,}")
-    numbers = [reader.varint("a segment's numbers") for _ in range(2 * count)]
-    gaps, layouts = numbers[::2], numbers[1::2]
-    sources = _sources(layouts, len(names))
-    sizes = [_packed_size(file, name) for name in names]
-    total = reader.remaining + sum(sizes[source] for source in sources)
+    segments = _segments(reader, names)
+    kinds = {one.name: _kind(file, one) for one in segments if one.layout < REPEATED}
+    sizes = [arrays.packed_size(file.shape(one.name), kinds[one.name]) for one in segments]
+    total = reader.remaining + sum(sizes)
     if total != size:
         raise damaged(f"its parts have {total:,} bytes, and the .tflite file {size:,}")
 
-    decoded: dict[int, bytes] = {}
+    decoded: dict[str, bytes] = {}
     pieces: list[bytes | memoryview] = []
-    for gap, layout, source in zip(gaps, layouts, sources, strict=True):
-        pieces.append(reader.take(gap, "what is before a segment"))
-        if layout < REPEATED:
-            decoded[source] = _bytes_of(file, names[source], layout)
-        pieces.append(decoded[source])
+    for one in segments:
+        pieces.append(reader.take(one.gap, "what is before a segment"))
+        if one.layout < REPEATED:
+            decoded[one.name] = _bytes_of(file, one, kinds[one.name])
+        pieces.append(decoded[one.name])
     pieces.append(reader.take(reader.remaining, "the end"))
     return pieces
 
 
-def _sources(layouts: list[int], tensors: int) -> list[int]:
-    """Return for each segment the number of its tensor; each tensor is there once in its turn."""
-    sources: list[int] = []
+@dataclass(frozen=True)
+class _Segment:
+    """Where bytes of the file come from.
+
+    Attributes:
+        gap: How many bytes lie between it and the one before.
+        layout: See `segments`.
+        name: The name of its tensor.
+        side: Its side, if it is scaled.
+    """
+
+    gap: int
+    layout: int
+    name: str
+    side: bytes
+
+
+def _segments(reader: Reader, names: list[str]) -> list[_Segment]:
+    """Read the list of segments; each tensor is there once in its turn, and perhaps repeated."""
+    count = reader.varint("the number of segments")
+    if count > MAX_TENSORS:
+        raise damaged(f"it has {count:,} segments, at most {MAX_TENSORS:,}")
+    listed = []
+    for _ in range(count):
+        gap, layout = reader.varint("a gap"), reader.varint("a layout")
+        length = reader.varint("the length of a side") if is_scaled(layout) else 0
+        listed.append((gap, layout, length))
+    segments: list[_Segment] = []
     used = 0
-    for layout in layouts:
-        if layout < REPEATED:
-            sources.append(used)
-            used += 1
-        elif layout - REPEATED < len(sources):
-            sources.append(sources[layout - REPEATED])
-        else:
+    for gap, layout, length in listed:
+        side = bytes(reader.take(length, "a side"))
+        if layout >= REPEATED + len(segments):
             raise damaged("a segment repeats one that comes later")
-    if used != tensors:
-        raise damaged(f"its segments use {used:,} tensors, and it has {tensors:,}")
-    return sources
+        if layout >= REPEATED:
+            name = segments[layout - REPEATED].name
+        elif used < len(names):
+            name = names[used]
+            used += 1
+        else:
+            raise damaged(f"it has more segments than its {len(names):,} tensors")
+        segments.append(_Segment(gap, layout, name, side))
+    if used < len(names):
+        raise damaged(f"its segments use {used:,} tensors, and it has {len(names):,}")
+    return segments
 
 
-def _packed_size(file: Archive, name: str) -> int:
-    dtype = file.dtype(name)
-    if arrays.bits_of(dtype) is None:
-        raise damaged(f"the tensor {name!r} is of type {dtype}, which .tflite files do not have")
-    return arrays.packed_size(file.shape(name), dtype)
+def _kind(file: Archive, segment: _Segment) -> str:
+    """Return the type of a segment's elements in the `.tflite` file."""
+    dtype, rank = file.dtype(segment.name), len(file.shape(segment.name))
+    if is_scaled(segment.layout):
+        dtype = scaled.type_of(segment.side) if dtype == "int8" else "none"
+    if arrays.bits_of(dtype) is None or (segment.layout and rank < 2):
+        raise damaged(f"the tensor {segment.name!r} is not of a type and shape that it can have")
+    return dtype
 
 
-def _bytes_of(file: Archive, name: str, layout: int) -> bytes:
-    array = file[name]
-    if layout == LAST_AXIS_FIRST:
-        if array.ndim < 2:
-            raise damaged(f"the tensor {name!r} has no axes to exchange")
+def _bytes_of(file: Archive, segment: _Segment, dtype: str) -> bytes:
+    array = file[segment.name]
+    if segment.layout & LAST_AXIS_FIRST:
         array = np.moveaxis(array, -1, 0)
-    return arrays.to_bytes(array, file.dtype(name))
+    if segment.side:
+        array = scaled.restore(array, segment.side)
+    return arrays.to_bytes(array, dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from keras_deepcomp.container.wire import varint
 from keras_deepcomp.container.writing import CodedTensor, code
-from keras_deepcomp.tflite import arrays, streams
+from keras_deepcomp.tflite import arrays, scaled, streams
 from keras_deepcomp.tflite.buffers import BufferRange
 
-AS_IT_IS, LAST_AXIS_FIRST, REPEATED = range(3)
-"""How a segment's bytes come from a tensor: its elements in order; with its last axis first, as
-kernels of convolutions lie in `.tflite` files; `REPEATED` + n are those of segment n again."""
+LAST_AXIS_FIRST, SCALED, REPEATED = 1, 2, 4
+"""How a segment's bytes come from a tensor: with its last axis first, as kernels of convolutions
+lie in `.tflite` files; as shared values under factors; both of these, or neither. `REPEATED` + n:
+those of segment n again."""
 
 # What a tensor takes in the directory, and a segment's numbers.
 _ENTRY_BYTES = 10
@@ -32,17 +33,20 @@ class Segment:
 
     Attributes:
         source: The buffer.
-        layout: `AS_IT_IS`, `LAST_AXIS_FIRST`, or `REPEATED` and the number of another segment.
+        layout: What `LAST_AXIS_FIRST` and `SCALED` add up to, or `REPEATED` and the number of
+            another segment.
         tensor: The tensor, as coded; None if repeated.
+        side: What makes values of shared values, if `SCALED`.
     """
 
     source: BufferRange
     layout: int
     tensor: CodedTensor | None
+    side: bytes = b""
 
     @property
     def cost(self) -> int:
-        """About how many bytes the segment takes in a `.kdc` file."""
+        """About how many bytes the segment takes in a `.kdc` file, but for the side."""
         return _ENTRY_BYTES + self.tensor.stored_bytes if self.tensor else 2
 
 
@@ -97,16 +101,27 @@ def _coded(data: bytes, source: BufferRange, effort: int) -> Segment | None:
         array = arrays.from_bytes(own, source.dtype, source.elements(bits))
     if array is None:
         array = np.frombuffer(own, np.uint8)
-    segments = [Segment(source, layout, code(a, effort)) for layout, a in _layouts(array)]
-    best = min(segments, key=lambda segment: segment.cost)
-    return best if best.cost < len(streams.compress_as_xz(own.tobytes())) else None
+    segments = [_smallest(source, array, 0, b"", effort)]
+    kernel = scaled.factor(array)
+    if kernel is not None:
+        segments.append(_smallest(source, kernel.indices, SCALED, kernel.side, effort))
+    costs = [one.cost + len(streams.compress_as_xz(one.side)) for one in segments]
+    cost = min(costs)
+    best = segments[costs.index(cost)]
+    return best if cost < len(streams.compress_as_xz(own.tobytes())) else None
 
 
-def _layouts(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    yield AS_IT_IS, array
-    if array.ndim > 2 and array.shape[0] > 1:
-        # The kernel as Keras has it: places and inputs before outputs.
-        yield LAST_AXIS_FIRST, np.ascontiguousarray(np.moveaxis(array, 0, -1))
+def _smallest(
+    source: BufferRange, array: npt.NDArray[Any], layout: int, side: bytes, effort: int
+) -> Segment:
+    """Return an array as a tensor, in whichever order of its axes is smaller."""
+    plain = Segment(source, layout, code(array, effort), side)
+    if array.ndim <= 2 or array.shape[0] == 1:
+        return plain
+    # The kernel as Keras has it: places and inputs before outputs.
+    moved = np.ascontiguousarray(np.moveaxis(array, 0, -1))
+    other = Segment(source, layout | LAST_AXIS_FIRST, code(moved, effort), side)
+    return min(plain, other, key=lambda segment: segment.cost)
 
 
 def _in_order(groups: list[list[Segment]]) -> list[Segment]:
@@ -126,12 +141,19 @@ def _in_order(groups: list[list[Segment]]) -> list[Segment]:
     return ordered
 
 
-def remainder(data: bytes, segments: Iterable[Segment]) -> bytes:
-    """Return the bytes outside of all segments, after a list of where those are."""
-    numbers, pieces, end = [], [], 0
+def remainder(data: bytes, segments: Sequence[Segment]) -> bytes:
+    """Return the bytes outside of all segments, after a list of where those are and their sides."""
+    numbers, pieces, end = [len(segments)], [], 0
     for segment in segments:
         numbers += [segment.source.start - end, segment.layout]
+        if is_scaled(segment.layout):
+            numbers.append(len(segment.side))
         pieces.append(data[end : segment.source.start])
         end = segment.source.stop
-    head = [varint(len(numbers) // 2), *map(varint, numbers)]
-    return b"".join([*head, *pieces, data[end:]])
+    sides = (segment.side for segment in segments)
+    return b"".join([*map(varint, numbers), *sides, *pieces, data[end:]])
+
+
+def is_scaled(layout: int) -> bool:
+    """Whether a segment of this layout has a side."""
+    return layout < REPEATED and bool(layout & SCALED)

@@ -53,7 +53,7 @@ class Source:
         return bool((self.factors != 1).any())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variable:
     """A kernel of the Keras model: its name and its values, as float32."""
 
@@ -62,12 +62,29 @@ class Variable:
 
 
 def kernels(model: keras.Model) -> list[Variable]:
-    """The float variables of a model that have at least two axes."""
+    """The float variables of a model that have at least two axes, and are no biases."""
     names = variable_names(model)
     return [
         Variable(names[id(variable)], to_numpy(variable).astype(np.float32))
         for variable in model.variables
-        if len(variable.shape) > 1 and keras.backend.is_float_dtype(variable.dtype)
+        if len(variable.shape) > 1
+        and "bias" not in variable.name
+        and keras.backend.is_float_dtype(variable.dtype)
+    ]
+
+
+def without_weight(variables: Sequence[Variable], names: set[str]) -> list[str]:
+    """The names of variables that no weight comes from, nor from one that is equal.
+
+    Args:
+        variables: Those of the Keras model.
+        names: The names of the sources that were found.
+    """
+    found = [variable for variable in variables if variable.name in names]
+    return [
+        variable.name
+        for variable in variables
+        if not any(np.array_equal(variable.values, other.values) for other in found)
     ]
 
 

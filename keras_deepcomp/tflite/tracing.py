@@ -47,7 +47,16 @@ def trace(converted: bytes, floats: bytes, variables: Sequence[Variable]) -> lis
     """
     real = graph.weights(graph.read(floats))
     stored = graph.weights(graph.read(converted))
-    return [_trace(weight, stored, real, variables) for weight in stored]
+    free, traces = list(variables), []
+    claimed: list[Variable] = []
+    for weight in stored:
+        # Of variables that are equal, as those of zeros are, each weight gets one of its own.
+        made = _trace(weight, stored, real, [*free, *claimed])
+        traces.append(made)
+        taken = [each for each in free if made.source is not None and each.name == made.source.name]
+        free = [each for each in free if each not in taken]
+        claimed += taken
+    return traces
 
 
 def _trace(
@@ -67,9 +76,18 @@ def _trace(
         weight.scales,
         channels_first(real.values, real.axis),
     )
-    multiplied = np.unique(weight.values).size > np.unique(source.values).size
-    possible = (multiplied or len(weight.scales) > 1) and fitting.replaceable(weight, others)
-    return Trace(weight, source, error, fitting.fit(real, source, weight) if possible else None)
+    return Trace(weight, source, error, _fit(weight, others, real, source))
+
+
+def _fit(weight: Weight, others: Sequence[Weight], real: Weight, source: Source) -> Fit | None:
+    values = np.unique(weight.values).size
+    multiplied = values > np.unique(source.values).size
+    scales = 1 if weight.scales is None else len(weight.scales)
+    if not (multiplied or scales > 1) or not fitting.replaceable(weight, others):
+        return None
+    found = fitting.fit(real, source, weight)
+    # Factors of both signs give integers of both signs; the converter may have made no more.
+    return None if found is None or np.unique(found.codes).size > values else found
 
 
 def float_counterpart(quantized: Weight, floats: Sequence[Weight]) -> Weight | None:

@@ -218,6 +218,15 @@ def test_what_is_no_weight_of_the_file_is_named(tmp_path):
         assert report.fidelity.error < 0.05
 
 
+def test_equal_weights_have_each_their_name(tmp_path):
+    layers = [keras.layers.Dense(8, kernel_initializer="zeros", name=name) for name in "abc"]
+    model = keras.Sequential([keras.layers.Input((8,)), *layers])
+    report = tflite.convert(model, tmp_path / "m", verbose=False)
+    assert report.not_found == ()
+    assert {row.name for row in report.tensors} <= {"a/kernel", "b/kernel", "c/kernel"}
+    assert len({row.name for row in report.tensors}) == len(report.tensors)
+
+
 def test_the_report_prints_and_goes_into_json(int8_report, float_report, capsys):
     for report, _ in (int8_report, float_report):
         report.print()

@@ -29,7 +29,7 @@ def xz_size(data):
 
 @pytest.fixture(scope="module")
 def converted():
-    """A small Keras model as TensorFlow Lite files, quantized in three ways."""
+    """A small Keras model as TensorFlow Lite files, in float32 and int8."""
     import keras
     import tensorflow as tf
 
@@ -45,7 +45,7 @@ def converted():
         ]
     )
     files = {}
-    for way in ("none", "dynamic", "int8"):
+    for way in ("none", "int8"):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
         if way != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -172,6 +172,17 @@ def test_commands(file, capsys):
     assert code == 0 and file.with_name("b.tflite").read_bytes() == file.read_bytes()
     code, out, _ = run(capsys, "pack", file, file.with_name("c.kdc"), "--json", "--effort", "0")
     assert json.loads(out)["file_bytes"] == file.with_name("c.kdc").stat().st_size
+
+
+def test_inspecting_says_what_it_is(file, capsys):
+    before, packed = file.stat().st_size, file.with_suffix(".kdc")
+    size = tflite.pack(file, packed)
+    assert cli.main(["inspect", str(packed)]) == 0
+    assert f"a .tflite file of {before:,} bytes" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["inspect", str(packed), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["tflite_bytes"], shown["ratio"]) == (before, before / size)
+    assert shown["tensors"][0]["name"] == "rest"
 
 
 def test_commands_say_what_is_wrong(file, tmp_path, capsys):

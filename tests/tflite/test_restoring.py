@@ -43,8 +43,8 @@ def kdc_of(numbers, rest=b"abcdef", tensors=None, size=None, whole=None, **chang
         ([0, 0], b"\0\1\2\3\4\5abcdef"),
         ([6, 0], b"abcdef\0\1\2\3\4\5"),
         ([2, 1], b"ab\0\3\1\4\2\5cdef"),
-        ([2, 0, 1, 2], b"ab\0\1\2\3\4\5c\0\1\2\3\4\5def"),
-        ([0, 0, 0, 2, 0, 3], bytes(range(6)) * 3 + b"abcdef"),
+        ([2, 0, 1, 4], b"ab\0\1\2\3\4\5c\0\1\2\3\4\5def"),
+        ([0, 0, 0, 4, 0, 5], bytes(range(6)) * 3 + b"abcdef"),
     ],
 )
 def test_segments(numbers, whole):
@@ -67,8 +67,8 @@ RIGHT = b"\0\1\2\3\4\5abcdef"
         kdc_of([0, 0], whole=RIGHT, size="x"),
         kdc_of([0, 0], whole=RIGHT, size="9" * 30),
         kdc_of([7, 0], whole=RIGHT),
-        kdc_of([0, 2], whole=RIGHT),
-        kdc_of([0, 0, 0, 4], whole=bytes(18)),
+        kdc_of([0, 4], whole=RIGHT),
+        kdc_of([0, 0, 0, 5], whole=bytes(18)),
         kdc_of([], whole=b"abcdef"),
         kdc_of([0, 0, 0, 0], whole=RIGHT),
         kdc_of([0, 0], whole=RIGHT, count=1 << 40),
@@ -94,7 +94,7 @@ def test_no_more_memory_than_allowed():
     packed = kdc_of([0, 0], tensors=zeros, size=(1 << 22) + 6, whole=b"")
     with pytest.raises(FormatError, match="max_bytes=4194310"):
         from_kdc(packed, 1 << 20)
-    again = kdc_of([0, 0] + [0, 2] * 1000, tensors=zeros, size=1 << 23, whole=b"")
+    again = kdc_of([0, 0] + [0, 4] * 1000, tensors=zeros, size=1 << 23, whole=b"")
     with pytest.raises(FormatError, match="its parts have"):
         from_kdc(again, 1 << 23)
 
