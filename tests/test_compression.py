@@ -33,8 +33,14 @@ def trained(optimizer="adam", loss="sparse_categorical_crossentropy", metric="ac
     """Eager: compiling a training step takes longer here than all its steps."""
     keras.utils.set_random_seed(0)
     classes = metric == "accuracy"
-    layers = [keras.layers.Dense(24, "relu"), keras.layers.Dense(4, "softmax" if classes else None)]
-    model = keras.Sequential([keras.Input((INPUTS,)), *layers], name="small")
+    model = keras.Sequential(
+        [
+            keras.Input((INPUTS,), name="x"),
+            keras.layers.Dense(24, "relu", name="d0"),
+            keras.layers.Dense(4, "softmax" if classes else None, name="d1"),
+        ],
+        name="small",
+    )
     model.compile(optimizer, loss, metrics=[metric], run_eagerly=True)
     model.optimizer.learning_rate = 0.01
     train = data("classes" if classes else "numbers")[0]
