@@ -11,10 +11,10 @@ CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/te
 # And on JAX, whose trainer keeps the state to itself, all ways of training.
 TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
-.PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-ablation bench-compress bench-format-bytes bench-format-model bench-compatibility bench-kills \
-	bench-micro bench-micro-network bench-overhead bench-records bench-tflite bench-tflite-conversion \
-	bench-tradeoff bench-vela verify-records fuzz fuzz-mutants clean
+.PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
+	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
+	bench-tflite bench-compress bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,16 @@ test: setup lint ## Run all that CI runs
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+
+build/browser/.installed: tests/browser/package.json tests/browser/package-lock.json
+	@# Debian's own browser, where there is none yet; CHROMIUM names another one.
+	command -v npm "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
+	npm ci --prefix tests/browser --no-audit --no-fund --silent
+	@mkdir -p $(@D) && touch $@
+
+test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
+	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
+	node tests/browser/check_pages.mjs build/pages build/pages/*.html
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "mnist.npz")
     parser.add_argument("--folder", type=Path, help="where stages are kept")
+    parser.add_argument("--collect", action="store_true", help="evaluate what is there")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folder = arguments.folder or ROOT / "build" / "records" / arguments.data.stem
@@ -31,15 +32,18 @@ def main():
     if arguments.run:
         run(arguments.run, arguments.seeds[0], arguments.data, folder)
         return 0
-    # The teacher answers first, and each run has a process of its own, with a backend of its own.
-    start("teacher", 0, arguments, folder, "tensorflow")
-    for network in networks:
+    if not arguments.collect:
+        # The teacher answers first; each run has a process of its own, with a backend of its own.
+        start("teacher", 0, arguments, folder, "tensorflow")
+    for network in networks if not arguments.collect else ():
         backend = "jax" if network == "lenet-300-100" else "tensorflow"
         for seed in arguments.seeds:
             start(network, seed, arguments, folder, backend)
     import records_results
 
-    records_results.collect(networks, arguments.seeds, arguments.data, folder)
+    # Other data gives results, but no records of ours.
+    keep = arguments.data.resolve() == ROOT / "data" / "mnist.npz"
+    records_results.collect(networks, arguments.seeds, arguments.data, folder, keep)
     return 0
 
 

@@ -1,11 +1,11 @@
 /* See kdc.h. What is read here, docs/format.md tells in the same words. */
 #include "kdc.h"
-#include "kdc_dictionary.h"
+#include "kdc_tables.h"
 
 #include <string.h>
 
 enum {
-    RAW = 1, CODED = 2, BOOL = 0, UINT8 = 5, COMPLEX128 = 13, INT4 = 23, INT2 = 25, TYPES = 27,
+    RAW = 1, CODED = 2, BOOL = 0, UINT8 = 5, COMPLEX128 = 13, INT4 = 23, INT2 = 25,
     HEAD = 5, TRAILER = 12, RAW_BLOCK = 4 << 20,
     LONGEST = 30, MOST_SYMBOLS = 4096, BAND = 1 << 20, CLASSES = 16, SIGN_CLASSES = 8,
     DEAD = 128 /* instead of a score: more than any sum of scores and votes */
@@ -16,14 +16,6 @@ enum {
 #define TRY(call) do { kdc_status s_ = (call); if (s_ != KDC_OK) return s_; } while (0)
 #define TAKE(a, pointer, count) \
     do { if (!((pointer) = take(a, count, sizeof *(pointer)))) return KDC_NEED_MEMORY; } while (0)
-
-static const char *const names[] = {
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
-    "float32", "float64", "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e5m2",
-    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz", "float8_e4m3", "float8_e3m4",
-    "float8_e8m0fnu", "int4", "uint4", "int2", "uint2",
-};
-static const uint8_t sizes[] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16, 2}; /* and then 1 */
 
 /* Memory: pieces of what the caller gave, one after the other, each at a multiple of 8. A function
  * that is given a copy of the arena has taken nothing when it returns. */
@@ -49,18 +41,23 @@ static void skip(bits *b, size_t count) {
     if ((b->place += count) > b->end) fail(b);
 }
 
-static uint32_t peek(const bits *b) {
+static uint32_t peek_slowly(const bits *b) { /* near the end, or reversed */
     static const uint8_t mirrored[] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
     const uint8_t *d = b->data + b->place / 8;
     uint64_t word = 0;
-    if (b->place + 64 <= b->end && !b->reversed)
-        word = (uint64_t)d[0] << 56 | (uint64_t)d[1] << 48 | (uint64_t)d[2] << 40 |
-            (uint64_t)d[3] << 32 | (uint64_t)d[4] << 24 | (uint64_t)d[5] << 16 |
-            (uint64_t)d[6] << 8 | d[7];
-    else for (size_t i = 0, at = b->place; i < 5 && at < b->end; i++, at = (at | 7) + 1) {
+    for (size_t i = 0, at = b->place; i < 5 && at < b->end; i++, at = (at | 7) + 1) {
         uint64_t byte = b->reversed ? mirrored[d[i] & 15] << 4 | mirrored[d[i] >> 4] : d[i];
         word |= byte << (56 - 8 * i);
     }
+    return (uint32_t)(word << b->place % 8 >> 32);
+}
+
+static inline uint32_t peek(const bits *b) {
+    const uint8_t *d = b->data + b->place / 8;
+    if (b->place + 64 > b->end || b->reversed) return peek_slowly(b);
+    uint64_t word = (uint64_t)d[0] << 56 | (uint64_t)d[1] << 48 | (uint64_t)d[2] << 40 |
+        (uint64_t)d[3] << 32 | (uint64_t)d[4] << 24 | (uint64_t)d[5] << 16 | (uint64_t)d[6] << 8 |
+        d[7];
     return (uint32_t)(word << b->place % 8 >> 32);
 }
 
@@ -131,9 +128,18 @@ static uint64_t pattern_at(const uint8_t *at, size_t item) {
     return pattern;
 }
 
+static void put_pattern(uint8_t *at, unsigned item, uint64_t pattern) {
+    for (unsigned i = 0; i < item; i++) at[i] = (uint8_t)(pattern >> 8 * i);
+}
+
 /* Checksums. */
 static uint32_t crc32(const kdc_file *f, const uint8_t *at, size_t size) {
     uint32_t crc = UINT32_MAX;
+    for (; size >= 4; size -= 4, at += 4) {
+        crc ^= at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        crc = f->crc[768 + (crc & 255)] ^ f->crc[512 + (crc >> 8 & 255)] ^
+            f->crc[256 + (crc >> 16 & 255)] ^ f->crc[crc >> 24];
+    }
     while (size--) crc = crc >> 8 ^ f->crc[(crc ^ *at++) & 255];
     return ~crc;
 }
@@ -174,7 +180,7 @@ static kdc_status all_differ(uint32_t *places, uint64_t count, const uint8_t *st
 
 /* Huffman codes, DEFLATE's included. A symbol is `together` digits of `width` bits. */
 typedef struct {
-    uint8_t *fast;    /* The length of the code that so many bits ahead begin with, or 0. */
+    uint16_t *fast;   /* For the bits ahead, a code's place in `sorted` * 16 + its length, or 0. */
     uint16_t *sorted; /* Symbols by (length, symbol). */
     uint32_t limit[LONGEST + 1];  /* Bits ahead below it begin with a code of at most the length. */
     uint32_t offset[LONGEST + 1]; /* From a code of the length to its place in `sorted`. */
@@ -194,8 +200,6 @@ static kdc_status make_code(code *c, const uint8_t *lengths, size_t symbols) {
     uint32_t used = 0;
     for (size_t i = 0; i < symbols; i++) count[lengths[i]]++;
     c->longest = 0;
-    c->together = 1;
-    c->width = 16;
     for (unsigned length = 1; length <= LONGEST; length++) {
         if (count[length]) c->longest = length;
         start[length] = used;
@@ -204,25 +208,23 @@ static kdc_status make_code(code *c, const uint8_t *lengths, size_t symbols) {
         NEED(next <= (uint64_t)1 << 32);
         c->limit[length] = (uint32_t)next;
         used += (uint32_t)count[length];
-        if (length > KDC_FAST_BITS) continue;
-        memset(c->fast + filled, (int)length, count[length] << (KDC_FAST_BITS - length));
-        filled += count[length] << (KDC_FAST_BITS - length);
+        unsigned more = KDC_FAST_BITS - length; /* bits behind the code */
+        for (size_t i = 0; length <= KDC_FAST_BITS && i < count[length] << more; i++)
+            c->fast[filled++] = (uint16_t)((start[length] + (i >> more)) << 4 | length);
     }
-    memset(c->fast + filled, 0, ((size_t)1 << KDC_FAST_BITS) - filled);
+    memset(c->fast + filled, 0, (((size_t)1 << KDC_FAST_BITS) - filled) * sizeof *c->fast);
     for (size_t i = 0; i < symbols; i++)
         if (lengths[i]) c->sorted[start[lengths[i]]++] = (uint16_t)i;
     NEED(next == (uint64_t)1 << 32 || c->longest <= 1); /* All bits mean something. */
     return KDC_OK;
 }
 
-static unsigned next_symbol(bits *b, const code *c) {
+static inline unsigned next_symbol(bits *b, const code *c) {
     uint32_t ahead = peek(b);
-    unsigned length = c->fast[ahead >> (32 - KDC_FAST_BITS)];
-    if (length == 0) {
-        length = KDC_FAST_BITS + 1;
-        while (length < c->longest && ahead >= c->limit[length]) length++;
-        if (length > c->longest) return fail(b);
-    }
+    unsigned found = c->fast[ahead >> (32 - KDC_FAST_BITS)], length = KDC_FAST_BITS + 1;
+    if (found) return skip(b, found & 15), c->sorted[found >> 4];
+    while (length < c->longest && ahead >= c->limit[length]) length++;
+    if (length > c->longest) return fail(b);
     skip(b, length);
     return c->sorted[(uint32_t)((ahead >> (32 - length)) + c->offset[length])];
 }
@@ -263,7 +265,6 @@ static kdc_status huffman(arena a, code *c, const uint32_t *single, size_t base,
     NEED(w[0] <= LONGEST);
     for (i = 0; i < symbols; i++) lengths[keys[i] & 4095] = (uint8_t)w[i];
     TRY(make_code(c, lengths, symbols));
-    if (together == 1) return KDC_OK;
     c->together = together; /* Digits of whole bits can be taken apart without dividing. */
     for (c->width = 1; (size_t)1 << c->width < base;) c->width++;
     for (i = 0; i < symbols; i++) {
@@ -278,7 +279,7 @@ static kdc_status huffman(arena a, code *c, const uint32_t *single, size_t base,
 /* Digits one by one. */
 typedef struct { bits at; const code *code; unsigned packed, left; } digits;
 
-static unsigned next_digit(digits *d) {
+static inline unsigned next_digit(digits *d) {
     if (d->left == 0) {
         d->packed = next_symbol(&d->at, d->code);
         d->left = d->code->together;
@@ -469,7 +470,7 @@ static kdc_status decode_raw(const kdc_file *f, const kdc_tensor *t, uint8_t *ou
 
 /* The model of a coded tensor. */
 typedef struct {
-    const code *code;
+    code *code;
     digits runs;
     unsigned shift, exchanged;
     size_t remainders, total, given; /* where they are; how many ones there are, were given */
@@ -478,10 +479,11 @@ typedef struct {
 
 typedef struct {
     const kdc_tensor *t;
-    unsigned zero_bits, low_bits, sparse, transposed;
-    unsigned clusters, lower, halves; /* `lower` heads have the top bit clear. */
-    uint64_t *codebook;
-    size_t rows, columns, width, depth, height, steps; /* Without a grid depth is 0. */
+    unsigned zero_bits, low_bits, sparse, transposed, clusters, halves;
+    unsigned lower; /* How many heads have the top bit clear. */
+    uint64_t *codebook; /* patterns in little-endian order */
+    size_t rows, columns, row_step, column_step;       /* The steps are in bytes. */
+    size_t width, depth, height, steps;                /* Without a grid depth is 0. */
     uint8_t *row_scores, *column_scores;               /* NULL: all are 0. */
     unsigned classes, sign_classes, wide, groups;
     sequence filled[CLASSES + SIGN_CLASSES], *signs; /* `signs` are the last ones. */
@@ -513,7 +515,6 @@ static kdc_status read_code(arena *a, bits *b, size_t symbols, size_t most, code
 static kdc_status run_code(arena *a, sequence *s, unsigned likelihood) {
     static const uint32_t quarters[] = {1073741824, 902905651, 759250125, 638450708};
     uint32_t single[256], left = 1u << 30;
-    code *c;
     s->shift = likelihood < 24 ? 0 : (likelihood - 24) / 4;
     unsigned rest = likelihood - 4 * s->shift;
     unsigned together = rest < 2 ? 8 : rest < 6 ? 4 : rest < 15 ? 2 : 1, bound = 1u << 8 / together;
@@ -523,11 +524,9 @@ static kdc_status run_code(arena *a, sequence *s, unsigned likelihood) {
         left = (uint32_t)((uint64_t)left * ((1u << 30) - one) >> 30);
     }
     single[bound - 1] = left;
-    TAKE(a, c, 1);
-    s->code = c;
-    TRY(take_code(a, c, 256));
-    TRY(huffman(*a, c, single, bound, together, 30, 13));
-    c->width = 8 / together;
+    TAKE(a, s->code, 1);
+    TRY(take_code(a, s->code, 256));
+    TRY(huffman(*a, s->code, single, bound, together, 30, 13));
     return KDC_OK;
 }
 
@@ -561,10 +560,11 @@ static kdc_status read_codebook(arena *a, bits *b, model *m) {
     for (uint64_t i = 0; i < count; i++) {
         uint64_t step = golomb(b, order), least = i ? head + 1 : 0;
         NEED(!over(b) && (i == 0 || head < most) && step <= most - least);
-        m->codebook[i] = head = least + step;
+        head = least + step;
+        NEED(head || !m->sparse || m->low_bits);
+        put_pattern((uint8_t *)&m->codebook[i], m->t->item, head << m->low_bits << m->zero_bits);
         m->lower += head <= most / 2;
     }
-    NEED(!m->sparse || m->low_bits || m->codebook[0]);
     uint8_t largest = (uint8_t)((((head + 1) << m->low_bits) - 1) << m->zero_bits);
     return check_patterns(m->t, &largest, 1);
 }
@@ -611,6 +611,8 @@ static kdc_status read_model(arena *a, bits *b, const kdc_tensor *t, model *m) {
     m->columns = t->rank ? (size_t)t->shape[t->rank - 1] : 1;
     if (m->transposed) m->columns = elements / m->columns;
     m->rows = elements / m->columns;
+    m->row_step = t->item * (m->transposed ? 1 : m->columns);
+    m->column_step = t->item * (m->transposed ? m->rows : 1);
     NEED(m->rows <= BAND && t->count == (m->columns - 1) / (BAND / m->rows) + 1);
     if (lines) {
         if (number(b, 1)) TRY(read_grid(b, m));
@@ -666,8 +668,11 @@ static kdc_status next_one(sequence *s) {
     return KDC_OK;
 }
 
-/* Looks where a sequence ends, so that it can be read side by side with others. */
+/* Looks where a sequence ends, to read it side by side with others. Without a code it has ones. */
 static kdc_status open_sequence(bits *b, sequence *s) {
+    s->exchanged |= !s->code;
+    s->left = UINT32_MAX;
+    if (!s->code) return KDC_OK;
     unsigned bound = (1u << s->code->width) - 1, ones = 1;
     uint64_t count = golomb(b, 6);
     s->runs = (digits){*b, s->code, 0, 0};
@@ -691,7 +696,14 @@ static kdc_status next_bit(sequence *s, unsigned *bit) {
 /* Bands. A field has a byte for each element, 0 or that of a value; a row of zeros comes after. */
 enum { VALUE = 1, UPPER = 2, GROUP = 4, NEIGHBOURS = 6 };
 typedef struct { size_t row, step, y, deep; } position;
-static const position start = {SIZE_MAX, 0, 0, SIZE_MAX};
+static const position start = {SIZE_MAX, 0, 0, SIZE_MAX}; /* before the first row */
+
+static inline void put_head(const model *m, uint8_t *out, size_t row, size_t c, unsigned head) {
+    uint8_t *to = out + row * m->row_step + c * m->column_step;
+    if (m->t->item == 1) memcpy(to, m->codebook + head, 1); /* faster, as it is known how many */
+    else if (m->t->item == 4) memcpy(to, m->codebook + head, 4);
+    else memcpy(to, m->codebook + head, m->t->item);
+}
 
 /* Goes on to the next live row in coding order. */
 static int next_row(const model *m, position *p) {
@@ -710,65 +722,60 @@ static int next_row(const model *m, position *p) {
     return 1;
 }
 
-/* Reads for elements of a row of which kinds they are, given the sums of scores and votes. */
-static kdc_status read_row(model *m, uint8_t *row, const uint8_t *near[NEIGHBOURS],
-                           const uint8_t *sums, size_t width, size_t *values) {
-    static const uint8_t weights[2][NEIGHBOURS] = {{2, 2, 1, 0, 0, 0}, {3, 2, 2, 1, 1, 1}};
-    for (size_t i = 0; i < width; i++) {
-        unsigned class = sums[i] < m->classes ? sums[i] : m->classes - 1;
-        unsigned is_value = 1, upper = 0, wrong;
-        if (sums[i] >= DEAD) continue;
-        if (m->sparse) TRY(next_bit(&m->filled[class], &is_value));
-        if (!is_value) continue;
-        if (m->sign_classes) {
-            int votes = 0;
-            for (unsigned j = 0; j < NEIGHBOURS; j++)
-                votes += ((near[j][i] & VALUE) - (near[j][i] & UPPER)) * weights[m->wide][j];
-            upper = votes < 0;
-            if (upper) votes = -votes;
-            if (votes >= (int)m->sign_classes) votes = (int)m->sign_classes - 1;
-            TRY(next_bit(&m->signs[votes], &wrong));
-            upper ^= wrong;
-        }
-        row[i] = (uint8_t)(VALUE + UPPER * upper + GROUP * m->group[class]);
-        ++*values;
-    }
-    return KDC_OK;
-}
-
+/* Reads where a band has values and of which kind, and the heads of those of the first kind. */
 static kdc_status read_places(model *m, bits *b, const uint8_t *scores, size_t width,
-                              uint8_t *field, size_t *values) {
+                              uint8_t *field, uint8_t *out, size_t *values) {
     /* Neighbours are up and to the left, or to the right; those that do not exist are zero. */
     static const uint8_t up[] = {0, 1, 1, 1, 0, 2}, left[] = {1, 0, 0, 1, 2, 0};
-    uint8_t *sums = field + (m->rows + 1) * width;
+    static const uint8_t weights[2][NEIGHBOURS] = {{2, 2, 1, 0, 0, 0}, {3, 2, 2, 1, 1, 1}};
+    uint8_t *filled = field + (m->rows + 1) * width; /* of the neighbours */
     const uint8_t *near[NEIGHBOURS];
-    for (unsigned i = 0; i < CLASSES + SIGN_CLASSES; i++)
-        if (m->filled[i].code) TRY(open_sequence(b, &m->filled[i]));
+    for (unsigned i = 0; i < CLASSES + SIGN_CLASSES; i++) TRY(open_sequence(b, &m->filled[i]));
+    digits d = {*b, m->codes[0], 0, 0};
     for (position p = start; next_row(m, &p);) {
-        memset(sums, m->row_scores ? m->row_scores[p.row] : 0, width);
-        for (size_t j = 0; scores && j < width; j++) sums[j] = (uint8_t)(sums[j] + scores[j]);
+        unsigned row_score = m->row_scores ? m->row_scores[p.row] : 0;
         for (unsigned i = 0; m->depth && i < NEIGHBOURS; i++) {
             size_t x = p.step - 2 * p.y, right = i == 2;
             int exists = p.y >= up[i] && x >= left[i] && x + right < m->width;
             size_t back = (up[i] * m->width + left[i] - right) * m->depth;
             near[i] = field + (exists ? p.row - back : m->rows) * width;
         }
-        for (size_t j = 0; m->depth && j < width; j++)
-            sums[j] = (uint8_t)(sums[j] + 3 * (near[0][j] & VALUE) +
-                2 * ((near[1][j] & VALUE) + (near[2][j] & VALUE)) +
-                (near[3][j] & VALUE) + (near[4][j] & VALUE) + (near[5][j] & VALUE));
-        TRY(read_row(m, field + p.row * width, near, sums, width, values));
+        for (size_t c = 0; m->depth && c < width; c++)
+            filled[c] = (uint8_t)(3 * (near[0][c] & VALUE) + 2 * (near[1][c] & VALUE) +
+                2 * (near[2][c] & VALUE) + (near[3][c] & VALUE) + (near[4][c] & VALUE) +
+                (near[5][c] & VALUE));
+        for (size_t c = 0; c < width; c++) {
+            unsigned sum = row_score + filled[c] + scores[c], upper = 0, bit;
+            unsigned class = sum < m->classes ? sum : m->classes - 1;
+            if (sum >= DEAD) continue;
+            TRY(next_bit(&m->filled[class], &bit));
+            if (!bit) continue;
+            if (m->sign_classes) {
+                int votes = 0;
+                for (unsigned i = 0; i < NEIGHBOURS; i++)
+                    votes += ((near[i][c] & VALUE) - (near[i][c] & UPPER)) * weights[m->wide][i];
+                upper = votes < 0;
+                unsigned number = (unsigned)(upper ? -votes : votes), most = m->sign_classes - 1;
+                TRY(next_bit(&m->signs[number < most ? number : most], &bit));
+                upper ^= bit;
+            }
+            uint8_t *kind = field + p.row * width + c;
+            *kind = (uint8_t)(VALUE + UPPER * upper + GROUP * m->group[class]);
+            if (*kind == VALUE) put_head(m, out, p.row, c, d.code ? next_digit(&d) : 0);
+            ++*values;
+        }
+        NEED(!over(&d.at));
     }
     for (unsigned i = 0; i < CLASSES + SIGN_CLASSES; i++) /* No one is left over. */
-        NEED(!m->filled[i].code || m->filled[i].left > BAND);
-    return KDC_OK;
+        NEED(m->filled[i].left > BAND);
+    return d.code ? end_digits(&d, b) : KDC_OK;
 }
 
 /* Reads the low bits of a value: planes of bits, then of bytes. */
 static uint64_t low_bits_at(bits planes, unsigned count, size_t values, size_t value) {
     uint64_t low = 0;
-    for (unsigned n; count > 0; count -= n, planes.place += n * values) {
-        n = count % 8 ? 1 : 8;
+    for (unsigned n = 1; count > 0; count -= n, planes.place += n * values) {
+        if (count % 8 == 0) n = 8;
         bits own = {planes.data, planes.end, planes.place + n * value, 0};
         low = low << n | number(&own, n);
     }
@@ -776,35 +783,32 @@ static uint64_t low_bits_at(bits planes, unsigned count, size_t values, size_t v
 }
 
 static kdc_status read_band(arena a, model *m, bits *b, size_t first, size_t width, uint8_t *out) {
-    unsigned item = m->t->item, kinds = m->groups * m->halves;
-    size_t row_step = item * (m->transposed ? 1 : m->columns), values = 0, value = 0;
-    size_t column_step = item * (m->transposed ? m->rows : 1);
-    const uint8_t *scores = m->column_scores ? m->column_scores + first : NULL;
+    unsigned kinds = m->groups * m->halves;
+    size_t values = 0, value = 0;
     uint8_t *field;
     TAKE(&a, field, (m->rows + 2) * width);
-    memset(field, 0, (m->rows + 1) * width);
-    TRY(read_places(m, b, scores, width, field, &values));
-    out += first * column_step;
-    for (unsigned i = 0; i < kinds + (m->low_bits > 0); i++) { /* heads by kind; low bits of all */
+    memset(field, 0, (m->rows + 2) * width);
+    const uint8_t *scores = m->column_scores ? m->column_scores + first : field + m->rows * width;
+    out += first * m->column_step;
+    TRY(read_places(m, b, scores, width, field, out, &values));
+    for (unsigned i = 1; i < kinds + (m->low_bits > 0); i++) { /* heads by kind; low bits of all */
         uint8_t kind = (uint8_t)(VALUE + UPPER * (i % m->halves) + GROUP * (i / m->halves));
-        const uint64_t *heads = m->codebook + (i % m->halves ? m->lower : 0);
         digits d = {*b, i < kinds ? m->codes[i] : NULL, 0, 0};
         if (i == kinds) skip(b, values * m->low_bits);
         for (position p = start; next_row(m, &p);) {
             const uint8_t *row = field + p.row * width;
-            uint8_t *to = out + p.row * row_step;
-            for (size_t c = 0; c < width; c++, to += column_step) {
-                uint64_t pattern;
+            for (size_t c = 0; c < width; c++)
                 if (i == kinds && row[c]) {
-                    pattern = low_bits_at(d.at, m->low_bits, values, value++) << m->zero_bits;
-                    pattern |= pattern_at(to, item);
+                    uint8_t *to = out + p.row * m->row_step + c * m->column_step;
+                    uint64_t pattern = low_bits_at(d.at, m->low_bits, values, value++);
+                    pattern = pattern << m->zero_bits | pattern_at(to, m->t->item);
                     NEED(!m->sparse || pattern);
-                } else if (row[c] == kind) {
-                    pattern = heads[d.code ? next_digit(&d) : 0] << m->low_bits << m->zero_bits;
-                    NEED(!over(&d.at));
-                } else continue;
-                for (unsigned k = 0; k < item; k++) to[k] = (uint8_t)(pattern >> 8 * k);
-            }
+                    put_pattern(to, m->t->item, pattern);
+                } else if (i < kinds && row[c] == kind) {
+                    unsigned head = d.code ? next_digit(&d) : 0;
+                    put_head(m, out, p.row, c, i % m->halves ? m->lower + head : head);
+                }
+            NEED(!over(&d.at));
         }
         if (d.code) TRY(end_digits(&d, b));
     }
@@ -839,8 +843,8 @@ kdc_status kdc_open(kdc_file *f, const void *data, size_t size, void *work, size
     if (size < HEAD + 7 || (f->data[4] && size < HEAD + TRAILER)) return KDC_CHECKSUM;
     if (size > SIZE_MAX / 16) return KDC_TOO_LARGE;
     f->version = f->data[4];
-    for (uint32_t i = 0, c; i < 256; i++) {
-        c = i;
+    for (uint32_t i = 0, c; i < 1024; i++) { /* of a byte, and of one before one to three zeros */
+        c = i < 256 ? i : f->crc[i - 256];
         for (int bit = 0; bit < 8; bit++) c = c >> 1 ^ (c & 1 ? 0xEDB88320 : 0);
         f->crc[i] = c;
     }

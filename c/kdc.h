@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #ifndef KDC_FAST_BITS
-#define KDC_FAST_BITS 10 /* A code's table has 2^KDC_FAST_BITS bytes; longer codes are slower. */
+#define KDC_FAST_BITS 10 /* Up to 12. A code takes 2^(n + 1) bytes; longer codes are slower. */
 #endif
 #define KDC_RANK 32 /* the most dimensions */
-#define KDC_WORK_MOST ((size_t)4 << 20)
+#define KDC_WORK_MOST ((size_t)5 << 20)
 
 typedef enum {
     KDC_OK,
@@ -30,11 +30,8 @@ typedef enum {
     KDC_TOO_LARGE    /* Addresses of this machine cannot count the file's bits. */
 } kdc_status;
 
-typedef struct { /* for the decoder alone */
-    const uint8_t *data;
-    size_t end, place; /* in bits */
-    int reversed;
-} kdc_bits;
+/* For the decoder alone. */
+typedef struct { const uint8_t *data; size_t end, place; int reversed; } kdc_bits;
 
 typedef struct {
     int version;
@@ -44,7 +41,7 @@ typedef struct {
     const uint8_t *data;  /* From here on for the decoder alone. */
     size_t size, block, pair_count, left;
     kdc_bits records, pairs;
-    uint32_t crc[256];
+    uint32_t crc[1024];
 } kdc_file;
 
 typedef struct {

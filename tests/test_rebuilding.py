@@ -36,6 +36,9 @@ ROWS = (
 )
 if keras.backend.backend() != "tensorflow":
     ROWS = ROWS[::2]  # the rest of it would take CI long
+if keras.backend.backend() == "torch":  # it takes no attributes before a model's __init__
+    LAYERS_FIRST = "Functional subclass that makes its layers before it calls them"
+    ROWS = tuple(name for name in ROWS if name != LAYERS_FIRST)
 
 
 # Keras warns so, of layers inside layers without a build() of their own, with nothing of ours too.

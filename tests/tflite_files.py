@@ -21,6 +21,21 @@ def weights(shape, dtype="int8", seed=0, kept=0.2, values=8):
     return array.astype(dtype)
 
 
+def folded(dtype="float32", shape=(48, 3, 3, 16), seed=0, negative=0.0):
+    """A pruned and shared kernel as a converter leaves it: folded, and quantized per channel."""
+    rng = np.random.default_rng(seed)
+    shared = np.sort(rng.normal(0, 1, 12)).astype(np.float32)
+    values = np.where(rng.random(shape) < 0.2, rng.choice(shared, shape), 0).astype(np.float32)
+    factors = np.exp(rng.normal(0, 0.3, shape[0])).astype(np.float32)
+    factors *= np.where(rng.random(shape[0]) < negative, -1, 1).astype(np.float32)
+    per_channel = (-1, *[1] * (len(shape) - 1))
+    made = values * factors.reshape(per_channel)
+    if dtype == "int8":
+        scales = np.abs(made).reshape(shape[0], -1).max(1) / 127
+        made = np.rint(made / np.where(scales == 0, 1, scales).reshape(per_channel))
+    return made.astype(dtype)
+
+
 def noise(size, seed=0):
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
 
@@ -165,6 +180,8 @@ def kinds():
         "uint4": Maker().tensor(packed_nibbles(odd), "uint4", odd.shape).bytes(),
         "int2": Maker().tensor(packed_nibbles(odd), "int2", (66, 65)).bytes(),
         "float32": Maker().add(floats.astype(np.float32)).bytes(),
+        "folded": Maker().add(folded()).bytes(),
+        "folded int8": Maker().add(folded("int8", (128, 3, 3, 8))).bytes(),
         "float16": Maker().add(floats.astype(np.float16)).bytes(),
         "bfloat16": Maker().add(floats.astype(ml_dtypes.bfloat16)).bytes(),
         "int16": Maker().add(weights((64, 64), np.int16)).bytes(),

@@ -16,8 +16,7 @@ typedef struct {
     size_t size, room;
 } buffer;
 
-static void add(buffer *b, const void *data, size_t size)
-{
+static void add(buffer *b, const void *data, size_t size) {
     if (b->room - b->size < size) {
         b->room = 2 * (b->size + size);
         b->data = realloc(b->data, b->room);
@@ -27,48 +26,48 @@ static void add(buffer *b, const void *data, size_t size)
     b->size += size;
 }
 
-static void add_number(buffer *b, uint64_t value)
-{
+static void add_number(buffer *b, uint64_t value) {
     unsigned char bytes[8];
     for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)(value >> 8 * i);
     add(b, bytes, 8);
 }
 
-static void add_bytes(buffer *b, const void *data, size_t size)
-{
+static void add_bytes(buffer *b, const void *data, size_t size) {
     add_number(b, size);
     add(b, data, size);
 }
 
-static void *make(void *old, size_t size)
-{
+static void *make(void *old, size_t size) {
     free(old);
     void *made = malloc(size ? size : 1);
     if (!made) abort();
     return made;
 }
 
-/* Calls something until it has the work memory that it needs. */
-#define WITH_WORK(call)                                    \
-    do {                                                   \
-        size_t size = 0;                                   \
-        work = make(work, size);                           \
-        while ((status = (call)) == KDC_NEED_MEMORY) {     \
-            if (file.need <= size) abort();                \
-            work = make(work, size = file.need);           \
-        }                                                  \
+static unsigned char plenty[8 << 20];
+
+/* Calls something with much memory to work in, then with a byte less than it needed, and with as
+ * much. */
+#define WITH_WORK(call)                                   \
+    do {                                                  \
+        size_t size = sizeof plenty;                      \
+        work = plenty;                                    \
+        status = (call);                                  \
+        work = make(NULL, size = file.need);              \
+        if (size-- && status == KDC_OK && (call) == KDC_OK) abort();                           \
+        size++;                                           \
+        if ((call) != status) abort();                    \
+        if (listing) free(work); /* That of the first call has to stay. */                     \
     } while (0)
 
-static int decode(const void *data, size_t length, uint64_t most, buffer *found)
-{
+static int decode(const void *data, size_t length, uint64_t most, buffer *found) {
     kdc_file file;
     kdc_tensor tensor;
     kdc_status status;
     void *listing = NULL, *work = NULL, *out = NULL;
     uint64_t total;
     WITH_WORK(kdc_open(&file, data, length, work, size));
-    listing = work;
-    work = NULL;
+    listing = work; /* It has to stay. */
     total = file.metadata_size;
     if (status == KDC_OK) {
         kdc_file copy = file;
@@ -94,13 +93,11 @@ static int decode(const void *data, size_t length, uint64_t most, buffer *found)
         add_bytes(found, out, (size_t)tensor.size);
     }
     free(listing);
-    free(work);
     free(out);
     return status == KDC_END ? KDC_OK : (int)status;
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     unsigned char head[8];
     uint64_t most = count > 1 ? strtoull(arguments[1], NULL, 10) : UINT64_MAX;
     while (fread(head, 1, 8, stdin) == 8) {

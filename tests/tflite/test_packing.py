@@ -16,7 +16,7 @@ from keras_deepcomp.tflite.packing import to_kdc
 from keras_deepcomp.tflite.restoring import restore
 
 KINDS = kinds()
-SMALL = [KINDS[name] for name in ("one", "outside", "int4", "same bytes", "zip behind")]
+SMALL = [KINDS[name] for name in ("one", "outside", "int4", "folded", "zip behind")]
 
 
 def from_kdc(packed, max_bytes=1 << 24):
@@ -81,6 +81,13 @@ def test_what_the_converter_writes_comes_back(converted):
 def test_pruned_and_shared_weights_get_small():
     data = Maker().add(weights((300, 784), kept=0.1)).bytes()
     assert len(to_kdc(data)) < 0.9 * xz_size(data)
+
+
+def test_shared_values_are_found_under_the_factors_of_channels():
+    for kind in ("folded", "folded int8"):
+        (kernel,) = [v for name, v in container.load(to_kdc(KINDS[kind])).items() if name != "rest"]
+        assert kernel.dtype == np.int8 and np.unique(kernel).size < 20
+        assert len(to_kdc(KINDS[kind])) < 0.8 * xz_size(KINDS[kind])
 
 
 def test_buffers_are_tensors_of_their_own_type():

@@ -25,7 +25,12 @@ def from_kdc(packed, max_bytes=1 << 24):
 
 def kdc_of(numbers, rest=b"abcdef", tensors=None, size=None, whole=None, **changes):
     """A file with these segments; it is right unless something is changed."""
-    plain = varint(changes.get("count", len(numbers) // 2)) + b"".join(map(varint, numbers)) + rest
+    plain = (
+        varint(changes.get("count", len(numbers) // 2))
+        + b"".join(map(varint, numbers))
+        + changes.get("sides", b"")
+        + rest
+    )
     head = varint(changes.get("length", len(plain))) + zlib.crc32(whole or b"").to_bytes(
         4, "little"
     )
@@ -55,6 +60,22 @@ def test_no_segments():
     assert from_kdc(kdc_of([], tensors={}, whole=b"abcdef")) == b"abcdef"
 
 
+SIDE = b"\1\0\5" + np.arange(1, 6, dtype="<f4").tobytes() + b"\1\xff" + bytes(5)
+"""Of int8, with the values 1 to 5: channel 0 has 1 and 2, channel 1 has -3, -4 and -5."""
+SCALED = b"\0\x40\x7f" + bytes(256 - v for v in (76, 102, 127))
+
+
+def test_shared_values_under_factors():
+    packed = kdc_of([0, 2, len(SIDE)], whole=SCALED + b"abcdef", sides=SIDE, count=1)
+    assert from_kdc(packed) == SCALED + b"abcdef"
+    again = kdc_of([0, 2, len(SIDE), 0, 4], whole=SCALED * 2 + b"abcdef", sides=SIDE, count=2)
+    assert from_kdc(again) == SCALED * 2 + b"abcdef"
+
+
+def scaled_of(side, **changes):
+    return kdc_of([0, 2, len(side)], whole=SCALED + b"abcdef", sides=side, count=1, **changes)
+
+
 RIGHT = b"\0\1\2\3\4\5abcdef"
 
 
@@ -80,6 +101,15 @@ RIGHT = b"\0\1\2\3\4\5abcdef"
         kdc_of([0, 0], whole=RIGHT, stream=np.ones(16, np.int8)),
         kdc_of([0, 1], whole=RIGHT, tensors={"a": np.arange(6, dtype=np.int8)}),
         kdc_of([0, 0], whole=bytes(22), tensors={"a": np.ones(1, np.complex128)}),
+        scaled_of(SIDE[:-1]),
+        scaled_of(SIDE + b"\0"),
+        scaled_of(b""),
+        scaled_of(b"\5" + SIDE[1:]),
+        scaled_of(b"\x0a" + SIDE[1:]),
+        scaled_of(SIDE, tensors={"a": np.arange(6, dtype=np.int8)}),
+        scaled_of(SIDE, tensors={"a": np.arange(6, dtype=np.uint8).reshape(2, 3)}),
+        scaled_of(SIDE, tensors={"a": np.full((2, 3), 6, np.int8)}),
+        kdc_of([0, 2, 1 << 40], whole=SCALED, sides=SIDE, count=1),
         container.save({"other": np.ones(3)}, {"tflite": "3"}),
         container.save({}, {"tflite": "0"}),
     ],

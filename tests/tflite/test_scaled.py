@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tflite_files import folded
 
 from keras_deepcomp.container import FormatError
 from keras_deepcomp.tflite.scaled import factor, restore, type_of
@@ -9,25 +10,10 @@ from keras_deepcomp.tflite.scaled import factor, restore, type_of
 SHAPE = (48, 3, 3, 16)
 
 
-def kernel(dtype, seed=0, negative=0.0, shape=SHAPE):
-    """A pruned and shared kernel as a converter leaves it: folded, and quantized per channel."""
-    rng = np.random.default_rng(seed)
-    shared = np.sort(rng.normal(0, 1, 12)).astype(np.float32)
-    values = np.where(rng.random(shape) < 0.2, rng.choice(shared, shape), 0).astype(np.float32)
-    factors = np.exp(rng.normal(0, 0.3, shape[0])).astype(np.float32)
-    factors *= np.where(rng.random(shape[0]) < negative, -1, 1).astype(np.float32)
-    folded = values * factors.reshape(-1, *[1] * (len(shape) - 1))
-    if dtype == "int8":
-        scales = np.abs(folded).reshape(shape[0], -1).max(1) / 127
-        scales = np.where(scales == 0, 1, scales).reshape(-1, *[1] * (len(shape) - 1))
-        return np.rint(folded / scales).astype(np.int8)
-    return folded.astype(dtype)
-
-
 @pytest.mark.parametrize("negative", [0.0, 0.3])
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
 def test_shared_values_are_found_again(dtype, negative):
-    array = kernel(dtype, negative=negative)
+    array = folded(dtype, negative=negative)
     found = factor(array)
     assert found.indices.shape == array.shape and found.indices.dtype == np.int8
     assert np.array_equal(found.indices == 0, array == 0)
@@ -38,20 +24,20 @@ def test_shared_values_are_found_again(dtype, negative):
 
 
 def test_a_dense_layer_and_dead_channels():
-    array = kernel("float32", shape=(40, 200))
+    array = folded("float32", (40, 200))
     array[3] = array[17] = 0
     found = factor(array)
     assert restore(found.indices, found.side).tobytes() == array.tobytes()
 
 
 def not_finite():
-    array = kernel("float32")
+    array = folded("float32")
     array[0, 0, 0, 0] = np.nan
     return array
 
 
 def with_negative_zero():
-    array = kernel("float32")
+    array = folded("float32")
     array[0, 0, 0] = -0.0
     return array
 
@@ -61,16 +47,16 @@ def with_negative_zero():
     [
         pytest.param(np.zeros(SHAPE, np.float32), id="zeros"),
         pytest.param(np.zeros((48, 0), np.float32), id="empty"),
-        pytest.param(kernel("float32")[:2], id="two channels"),
-        pytest.param(kernel("float32")[0, 0, 0], id="one axis"),
-        pytest.param(kernel("float32").astype(np.float64), id="float64"),
+        pytest.param(folded("float32")[:2], id="two channels"),
+        pytest.param(folded("float32")[0, 0, 0], id="one axis"),
+        pytest.param(folded("float32").astype(np.float64), id="float64"),
         pytest.param(
             np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32), id="not shared"
         ),
         pytest.param(np.random.default_rng(0).integers(-127, 128, SHAPE, np.int8), id="int8 noise"),
         pytest.param(not_finite(), id="NaN"),
         pytest.param(with_negative_zero(), id="negative zero"),
-        pytest.param(np.where(kernel("float32") != 0, np.float32(0.5), 0), id="one codebook"),
+        pytest.param(np.where(folded("float32") != 0, np.float32(0.5), 0), id="one codebook"),
     ],
 )
 def test_what_is_nothing_like_that(array):
@@ -84,7 +70,7 @@ def test_what_is_nothing_like_that(array):
     st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=9),
 )
 def test_any_change_comes_back_or_is_not_taken(dtype, seed, changes):
-    array = kernel(dtype, seed, shape=(8, 40))
+    array = folded(dtype, (8, 40), seed)
     view = array.reshape(-1).view(np.uint8)
     for place, value in changes:
         view[place % view.size] = value
@@ -93,7 +79,7 @@ def test_any_change_comes_back_or_is_not_taken(dtype, seed, changes):
         assert restore(found.indices, found.side).tobytes() == array.tobytes()
 
 
-FOUND = {dtype: factor(kernel(dtype)) for dtype in ("int8", "float32")}
+FOUND = {dtype: factor(folded(dtype)) for dtype in ("int8", "float32")}
 
 
 @pytest.mark.parametrize("dtype", FOUND)

@@ -1,7 +1,15 @@
-/* What texts are inflated after, as in docs/format-dictionary.txt. A part of kdc.c. The rows have no
- * zeros at their ends, so they are one text. */
-enum { DICTIONARY = 4696 };
+/* Tables of the format, a part of kdc.c: types, and what texts are inflated after. */
+enum { TYPES = 27, DICTIONARY = 4696 };
 
+static const char *const names[TYPES] = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+    "float32", "float64", "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e5m2",
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz", "float8_e4m3", "float8_e3m4",
+    "float8_e8m0fnu", "int4", "uint4", "int2", "uint2",
+};
+static const uint8_t sizes[] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16, 2}; /* the rest: 1 */
+
+/* As in docs/format-dictionary.txt. Rows have no zeros at their ends, so they are one text. */
 static const char dictionary[][84] = {
     "\",\"config\":{\"},\"module\":\",\"registered_name\":\"interpolationfill_modefill_value_rangeb",
     "ilinearestmax_tokensoutput_modestandardize,\"exponential\",\"leaky_relu\",\"softplus\"Vari",
