@@ -35,7 +35,7 @@ def compress(
     teacher: keras.Model | bool | None = None,
     budget_minutes: float | None = None,
     directory: str | os.PathLike[str] | None = None,
-    epochs: int = 10,
+    epochs: int = 20,
     sharing_epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -77,7 +77,7 @@ def compress(
             that was interrupted goes on if the call is repeated. None takes a new folder among the
             system's temporary ones.
         epochs: Of pruning in each round.
-        sharing_epochs: Of each training of shared values; None takes a third of `epochs`.
+        sharing_epochs: Of each training of shared values; None takes a sixth of `epochs`.
         batch_size: For arrays. None takes 32, or 128 from 10,000 samples on.
         learning_rate: At the beginning of each round. None takes the largest that the model was
             trained with.
@@ -111,7 +111,7 @@ def compress(
         )
     settings = Settings(
         epochs,
-        sharing_epochs or max(1, epochs // 3),
+        sharing_epochs or max(1, epochs // 6),
         learning_rate or peak_rate(model.optimizer),
         seed,
     )

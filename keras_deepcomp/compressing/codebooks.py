@@ -7,11 +7,8 @@ import math
 from keras_deepcomp.compressing.goals import Goal
 from keras_deepcomp.compressing.result import Point
 
-LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256)
+LADDER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 """Sizes of codebooks that are tried."""
-
-COARSE = (2, 3, 4, 6, 8, 12, 16, 32, 64, 256)
-"""Sizes between which it is worth while to exchange them for density."""
 
 
 class Codebooks:
@@ -23,10 +20,12 @@ class Codebooks:
     Args:
         goal: The budget.
         first: The size to begin with.
+        hopeful: Whether the weights, before they were shared, keep the metric. If not, larger
+            codebooks will hardly mend it.
     """
 
-    def __init__(self, goal: Goal, first: int) -> None:
-        self._goal = goal
+    def __init__(self, goal: Goal, first: int, hopeful: bool = True) -> None:
+        self._goal, self._hopeful = goal, hopeful
         self._first = LADDER.index(first)
 
     def next(self, points: list[Point]) -> int | None:
@@ -40,6 +39,8 @@ class Codebooks:
         first, last = points[0], points[-1]
         saves = self._goal.max_bytes is None
         smaller = first.keeps_budget == saves
+        if saves and not smaller and not self._hopeful:
+            return None
         if len(points) > 3 or (len(points) > 2 and not first.keeps_budget):
             return None
         if len(points) > 1:
@@ -80,5 +81,5 @@ def density_for(weights: int, size: float, clusters: int) -> float:
 
 def beside(clusters: int) -> list[int]:
     """Sizes of codebooks next to one, the smaller first."""
-    smaller = [size for size in COARSE if size < clusters][-1:]
-    return smaller + [size for size in COARSE if size > clusters][:1]
+    smaller = [size for size in LADDER if size < clusters][-1:]
+    return smaller + [size for size in LADDER if size > clusters][:1]

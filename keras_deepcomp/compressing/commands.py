@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     compress.add_argument("--metric", help="a metric by name (default: the first compiled one)")
     compress.add_argument("--metric-direction", choices=("max", "min"), help="which is better")
     compress.add_argument("--minutes", type=float, help="end the search after so many minutes")
-    compress.add_argument("--epochs", type=int, default=10, help="of each round (default: 10)")
+    compress.add_argument("--epochs", type=int, default=20, help="of each round (default: 20)")
     compress.add_argument("--batch-size", type=int, help="default: 32, or 128 from 10,000 samples")
     compress.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     compress.add_argument("--directory", help="where the search is kept (default: OUT.search)")

@@ -131,10 +131,13 @@ class Journal:
 
 
 def digest_of(model: keras.Model) -> str:
-    """Says whether a model is the same as another time: its classes, names and weights."""
+    """Says whether a model is the same as another time: its classes and weights.
+
+    Not its names: Keras numbers them, and another number comes out in another process.
+    """
     found = hashlib.sha256()
     for layer in model._flatten_layers():
-        found.update(f"{type(layer).__name__} {layer.name};".encode())
+        found.update(f"{type(layer).__name__};".encode())
     for variable in model.variables:
         value = to_numpy(variable)
         found.update(f"{value.dtype.name} {value.shape};".encode())

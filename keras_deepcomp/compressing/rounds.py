@@ -146,8 +146,10 @@ class Rounds:
         callbacks = [UpdatePruningStep(), *self._watch("pruning", settings.epochs)]
         self._fit(pruned, settings.epochs, rate, callbacks)
         plain = strip(pruned)
-        save_model(plain, self._journal.pruned(plan.number), architecture=False, effort=0)
-        sparsity, codebooks = sparsity_of(plain), Codebooks(self._goal, plan.clusters)
+        pruned_file = self._journal.pruned(plan.number)
+        save_model(plain, pruned_file, architecture=False, effort=0)
+        hopeful = self._goal.keeps(0, self._task.measure(self.decode(pruned_file.name)))
+        sparsity, codebooks = sparsity_of(plain), Codebooks(self._goal, plan.clusters, hopeful)
         while (clusters := codebooks.next(points)) is not None:
             seed_all(settings.seed, plan.number, clusters)
             shared = cluster_weights(

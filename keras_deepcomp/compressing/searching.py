@@ -21,6 +21,7 @@ from keras_deepcomp.compressing.sensitivity import (
     sparsity_of,
 )
 from keras_deepcomp.compressing.steering import Round, Steering, Stop
+from keras_deepcomp.ranking import has_second_moments
 from keras_deepcomp.rebuilding import rebuild
 
 FIRST_SHARE = 0.5
@@ -66,7 +67,12 @@ class Search:
         self.goal = goal_of(before)
         if journal.sensitivity is None:
             seed_all(task.settings.seed)
-            found = sensitivity(plain, lambda: task.measure(plain, SAMPLES)["loss"])
+            found = sensitivity(
+                plain,
+                lambda: task.measure(plain, SAMPLES)["loss"],
+                # Such optimizers know by themselves, and all the time.
+                ranking=not has_second_moments(task.model.optimizer),
+            )
         else:
             found = Sensitivity.from_dict(journal.sensitivity)
         self.sensitivity = found

@@ -89,12 +89,13 @@ def prunable(model: keras.Model) -> dict[str, tuple[str, keras.Variable]]:
     return found
 
 
-def sensitivity(model: keras.Model, loss: Loss) -> Sensitivity:
+def sensitivity(model: keras.Model, loss: Loss, ranking: bool = True) -> Sensitivity:
     """Measures a model. Its weights change on the way, and are as they were at the end.
 
     Args:
         model: A plain copy of the model.
         loss: Measures the copy on validation data.
+        ranking: Whether to find out how weights of different layers rank; if not, by magnitude.
     """
     variables = {name: variable for name, (_, variable) in prunable(model).items()}
     values = {name: to_numpy(variable) for name, variable in variables.items()}
@@ -118,13 +119,14 @@ def sensitivity(model: keras.Model, loss: Loss) -> Sensitivity:
         looks = [without({name: 1.0}, level) for level in LEVELS]
         losses[name] = [found for found, _ in looks]
         curvatures[name] = _curvature(present, looks)
-    scales = _scales(curvatures)
-    worse = [
-        np.mean([min(without(ranks, level)[0], 1e30) for level in COMPARED])
-        for ranks in (everywhere, scales)
-    ]
-    if worse[0] <= worse[1]:
-        scales = everywhere
+    scales = everywhere
+    if ranking and len(curvatures) > 1:
+        others = _scales(curvatures)
+        worse = [
+            np.mean([min(without(ranks, level)[0], 1e30) for level in COMPARED])
+            for ranks in (everywhere, others)
+        ]
+        scales = others if worse[1] < worse[0] else everywhere
     bearable = 0.0
     for start in STARTS:
         if without(scales, start)[0] > present + max(abs(present), 1e-3):

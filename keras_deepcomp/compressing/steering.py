@@ -1,10 +1,13 @@
 """What to try next, from what was measured: a function of the rounds so far, and of nothing else.
 
 So a search that was interrupted goes on as it would have gone on. Where a metric holds the budget,
-the density (the share of weights that are not zero) is halved from round to round; after a round
-that went too far, steps are half as long, in octaves, from the last one that did not. Where bytes
-are the budget, the density follows from the sizes that were measured; once a file fits, rounds
-try larger densities with smaller codebooks and the reverse, or train on, for a better metric.
+the density (the share of weights that are not zero) is halved from round to round until it is too
+small, and then looked for between, in octaves; the smallest that failed gets a second training.
+Where bytes are the budget, the density follows from the sizes that were measured; once a file fits,
+rounds try larger densities with smaller codebooks and the reverse, or train on.
+
+Each round but those that train on starts from the given model: pruned gradually in one go, a
+network keeps more than in several rounds of the same length together.
 
 Each round tries a few sizes of the codebooks (`keras_deepcomp.compressing.codebooks`).
 """
@@ -19,10 +22,10 @@ from keras_deepcomp.compressing.codebooks import beside, density_for, estimated_
 from keras_deepcomp.compressing.goals import Goal
 from keras_deepcomp.compressing.result import Point
 
-FIRST_CLUSTERS = 16
+FIRST_CLUSTERS = 8
 FIRST_STEP = 0.5
-LAST_STEP = 0.94
-"""A step that would take away less than this leaves is not worth a round."""
+LAST_STEP = 0.88
+"""A step that would leave more than this part is not worth a round."""
 
 SHRINK_ON_ERROR = 0.3
 MOST_ROUNDS = 24
@@ -38,7 +41,7 @@ class Plan:
     Attributes:
         number: Its number, from 1.
         density: Share of weights that are to be left.
-        start: The round whose pruned weights it starts from; 0 for the given model.
+        start: The round whose pruned weights it trains on; 0 for the given model.
         clusters: Size of the codebooks that is tried first.
         rate: What the learning rate is multiplied with.
     """
@@ -84,7 +87,7 @@ class Steering:
 
     Args:
         goal: The budget.
-        first_density: Density of the first round.
+        first_density: Density of the first round, where a metric is the budget.
         weights: How many weights can be pruned.
         patience: Rounds without a better file after which the search ends.
         most_rounds: Rounds after which it ends in any case.
@@ -110,9 +113,9 @@ class Steering:
             rounds: All so far, in order.
         """
         if not rounds:
-            return Plan(1, self._first, 0, FIRST_CLUSTERS)
+            return Plan(1, self._first_density(), 0, FIRST_CLUSTERS)
         if len(rounds) >= self._most_rounds:
-            return Stop(f"{len(rounds)} rounds are done")
+            return Stop(f"max_rounds={len(rounds)} is reached")
         number = rounds[-1].plan.number + 1
         if rounds[-1].error:
             return self._after_error(rounds, number)
@@ -122,6 +125,11 @@ class Steering:
         if self._goal.max_bytes is None:
             return self._by_metric(done, number)
         return self._by_bytes(done, number, self._goal.max_bytes)
+
+    def _first_density(self) -> float:
+        if self._goal.max_bytes is None:
+            return self._first
+        return max(density_for(self._weights, self._goal.max_bytes, FIRST_CLUSTERS), self._least)
 
     def _after_error(self, rounds: list[Round], number: int) -> Plan | Stop:
         last = rounds[-1]
@@ -142,25 +150,22 @@ class Steering:
         return ago
 
     def _by_metric(self, rounds: list[Round], number: int) -> Plan | Stop:
-        step, start, density = FIRST_STEP, 0, 1.0
-        for each in rounds:
-            if each.keeps:
-                start, density = each.plan.number, each.plan.density
-            else:
-                step = math.sqrt(step)
-        if step > LAST_STEP:
+        kept = min((each for each in rounds if each.keeps), key=_density, default=None)
+        upper = 1.0 if kept is None else kept.plan.density
+        over = [each for each in rounds if not each.keeps and each.plan.density < upper]
+        rate, clusters = rounds[-1].plan.rate, self._clusters(kept or rounds[-1])
+        if not over:
+            target = upper * FIRST_STEP
+            if target <= self._least:
+                return Stop("hardly a weight is left")
+            return Plan(number, target, 0, clusters, rate)
+        nearest = max(over, key=_density)
+        lower = nearest.plan.density
+        if lower / upper < LAST_STEP:
+            return Plan(number, math.sqrt(lower * upper), 0, clusters, rate)
+        if any(each.plan.start and each.plan.density == lower for each in rounds):
             return Stop("a step further in sparsity costs too much, however small")
-        if not start:
-            # The first one went too far at once: halfway back, in octaves, to the given model.
-            tried = min(each.plan.density for each in rounds)
-            nearer = max(each.plan.density for each in rounds) ** 0.5
-            target, best = max(nearer, tried * 1.1), rounds[-1]
-        else:
-            target = density * step
-            best = next(each for each in rounds if each.plan.number == start)
-        if target <= self._least:
-            return Stop("one weight is left")
-        return Plan(number, target, start, self._clusters(best), rounds[-1].plan.rate)
+        return Plan(number, lower, nearest.plan.number, self._clusters(nearest), rate)
 
     def _by_bytes(self, rounds: list[Round], number: int, budget: int) -> Plan | Stop:
         last = min(rounds, key=lambda each: min(self._rank(p) for p in each.points))
@@ -175,26 +180,23 @@ class Steering:
                 )
             target = density_for(self._weights, budget * AIM - fixed, clusters)
             target = max(min(max(target, density * 0.1), density * 0.95), self._least)
-            return Plan(number, target, last.plan.number, clusters, rate)
+            return Plan(number, target, 0, clusters, rate)
         known = {each.plan.clusters for each in rounds}
         for other in beside(clusters):
             if other not in known:
                 target = density_for(self._weights, budget * AIM - fixed, other)
-                return Plan(number, target, self._denser(rounds, target), other, rate)
+                return Plan(number, target, 0, other, rate)
         return Plan(number, density, last.plan.number, clusters, rate)
-
-    def _denser(self, rounds: list[Round], density: float) -> int:
-        """The sparsest round from whose weights a density can be reached by pruning."""
-        found = [each for each in rounds if 1.0 - each.points[0].sparsity >= density]
-        if not found:
-            return 0
-        return min(found, key=lambda each: each.plan.density).plan.number
 
     def _clusters(self, each: Round) -> int:
         return min(each.points, key=self._rank).clusters
 
     def _rank(self, point: Point) -> tuple[float, ...]:
         return self._goal.rank(point.bytes, point.metrics)
+
+
+def _density(each: Round) -> float:
+    return each.plan.density
 
 
 def round_as_dict(each: Round) -> dict[str, Any]:
