@@ -7,11 +7,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 # Tests that run once more on JAX and on torch: pruning, sharing, saving, loading and stripping.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_rebuilding.py tests/test_ways_of_training.py tests/test_training_page.py
+	tests/test_rebuilding.py
+# And on JAX, whose trainer keeps the state to itself, all ways of training.
+TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 
-.PHONY: help setup demo test lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-overhead bench-c fuzz \
-	fuzz-mutants fuzz-c clean
+.PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
+	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
+	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
+	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c fuzz fuzz-mutants fuzz-c clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -34,9 +37,22 @@ demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MN
 test: setup lint ## Run all that CI runs
 	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
 	@# torch's threads wait by spinning; with more than one, another busy process slows them tenfold.
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE)
+
+build/browser/.installed: tests/browser/package.json tests/browser/package-lock.json
+	@# Debian's own browser, where there is none yet; CHROMIUM names another one.
+	command -v npm >/dev/null && command -v "$${CHROMIUM:-chromium}" >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium npm >/dev/null; }
+	npm ci --prefix tests/browser --no-audit --no-fund --silent
+	@mkdir -p $(@D) && touch $@
+
+test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
+	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
+	node tests/browser/check_pages.mjs build/pages build/pages/*.html
+	@# And it would have seen a fault.
+	! node tests/browser/check_pages.mjs build/pages tests/browser/faults.html >build/pages/faults.txt
+	@for kind in console request outside axe; do grep -q "^  $$kind" build/pages/faults.txt || { echo "no $$kind fault was found"; exit 1; }; done
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
@@ -71,14 +87,51 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
 
+bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
+	$(BIN)/python benchmarks/compress.py
+
 bench-kills: setup ## A training killed twenty times ends with the same bits, into benchmarks/results/
 	$(BIN)/python benchmarks/kills.py
 
 bench-overhead: setup ## What pruning and sharing cost a training step, into benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
 
+bench-ablation: setup ## What each stage of the record recipe is worth, into benchmarks/results/
+	$(BIN)/python benchmarks/ablation.py
+
+bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, into benchmarks/records/
+	$(BIN)/python benchmarks/records.py
+
+bench-tradeoff: setup ## Error against bytes as a picture, from the results, into docs/
+	$(BIN)/python benchmarks/tradeoff.py
+
+verify-records: setup ## Decode and evaluate the files in benchmarks/records/
+	$(BIN)/python benchmarks/verify_records.py
+
+bench-micro: setup ## LeNets and a keyword net from compressed weights on TensorFlow Lite Micro
+	$(BIN)/python benchmarks/micro.py
+
+bench-micro-network: setup ## Train the keyword net, on made data, that bench-micro runs
+	$(BIN)/python benchmarks/keyword_net.py
+
 bench-compatibility: setup ## Every kind of model through all stages, into docs/compatibility.md
 	$(BIN)/python benchmarks/compatibility.py
+
+bench-tflite: setup ## Packed .tflite files against gzip and xz, into docs/tflite.md
+	$(BIN)/python benchmarks/tflite.py
+
+bench-tflite-conversion: setup ## Zeros and shared values through TensorFlow Lite's converter, into benchmarks/results/
+	$(BIN)/python benchmarks/tflite_conversion.py
+	$(BIN)/python benchmarks/deploying_page.py
+
+build/vela/.installed: benchmarks/requirements-vela.txt
+	$(PYTHON) -m venv build/vela
+	build/vela/bin/pip install --quiet --requirement benchmarks/requirements-vela.txt
+	@touch $@
+
+bench-vela: setup build/vela/.installed ## Pruned and shared weights on an NPU, by Vela, into benchmarks/results/
+	$(BIN)/python benchmarks/vela.py
+	$(BIN)/python benchmarks/deploying_page.py
 
 build/fuzz/.installed: tests/fuzz/requirements.txt
 	$(PYTHON) -m venv build/fuzz

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_deepcomp.devices import check_strategy, to_numpy
 from keras_deepcomp.driver import PruningDriver, pruning_wrappers
+from keras_deepcomp.ranking import has_second_moments, second_moments
 from keras_deepcomp.wrappers.clustering import ClusterWeights
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
@@ -67,7 +68,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
         if self._driver is None:  # not at on_train_begin: others may load an older state there
             first, last = self._planned(epoch, self._epoch_start)
             self._started_at = self._epoch_start
-            self._driver = PruningDriver(self.model, last, first, self._epoch_start)
+            self._driver = PruningDriver(
+                self.model, last, first, self._epoch_start, self._optimizer
+            )
             self._driver.watch_fit()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -142,14 +145,29 @@ class UpdateCentroids(keras.callbacks.Callback):
             the logs. A callback that saves the model should come after this one; of what was saved
             before, a training that goes on at a later epoch (`BackupAndRestore`, `initial_epoch=`)
             does the missing reassignment first.
+        frequency: Batches between two reassignments, which also come at the end of each epoch;
+            None for these alone.
+        rate: What a bit of the file is worth when weights are reassigned, see
+            `keras_deepcomp.rate_distortion.assign`: about 0.01 makes files smaller, at the cost of
+            some accuracy. Where weights train straight through and the optimizer keeps second
+            moments, an error counts by these.
 
     Raises:
-        ValueError: From `fit`: the model has no `ClusterWeights` layer.
+        ValueError: A rate or frequency out of range; from `fit`: the model has no `ClusterWeights`
+            layer.
     """
 
-    def __init__(self, reassign: bool = False) -> None:
+    def __init__(
+        self, reassign: bool = False, frequency: int | None = None, rate: float = 0.0
+    ) -> None:
         super().__init__()
+        if frequency is not None and frequency < 1:
+            raise ValueError(f"frequency counts batches, at least 1; got {frequency!r}.")
+        if not 0.0 <= rate < float("inf"):
+            raise ValueError(f"rate is what a bit is worth, at least 0; got {rate!r}.")
         self.reassign = reassign
+        self.frequency = frequency
+        self.rate = rate
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
@@ -169,6 +187,12 @@ class UpdateCentroids(keras.callbacks.Callback):
         self._is_first_epoch = False
         self._before = self._all_centroids()
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Reassigns if that is due."""
+        if self.reassign and self.frequency and (batch + 1) % self.frequency == 0:
+            _sync(self.model)
+            self._reassign()
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs how far they moved, and reassigns."""
         logs = {} if logs is None else logs
@@ -178,7 +202,18 @@ class UpdateCentroids(keras.callbacks.Callback):
             logs["reassigned"] = float(self._reassign())
 
     def _reassign(self) -> int:
-        return sum(w.reassign(name) for w in self._wrappers for name in w.weight_variables)
+        return sum(
+            w.reassign(name, self.rate, self._importance(w, variable))
+            for w in self._wrappers
+            for name, variable in w.weight_variables.items()
+        )
+
+    def _importance(self, wrapper: ClusterWeights, variable: Any) -> np.ndarray | None:
+        optimizer = self.model.optimizer
+        if not (self.rate and wrapper.straight_through and has_second_moments(optimizer)):
+            return None
+        moments = second_moments(optimizer, variable)
+        return None if moments is None or not moments.any() else moments
 
     def _all_centroids(self) -> np.ndarray:
         _sync(self.model)

@@ -11,16 +11,25 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
-
-_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-
-Command = Callable[[argparse.Namespace], dict[str, Any]]
+from keras_deepcomp.compressing import commands as compressing
+from keras_deepcomp.printable import printable
+from keras_deepcomp.subcommands import (
+    KERAS_SUFFIXES,
+    PROGRAM,
+    Command,
+    add_command,
+    add_effort,
+    existing,
+    quietly,
+    report,
+)
+from keras_deepcomp.tflite import commands as tflite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,23 +69,13 @@ def entry_point() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="keras-deepcomp",
+        prog=PROGRAM,
         description="Deep Compression for Keras 3: prune, share, Huffman-code; the same bits back.",
     )
     parser.add_argument("--version", action="version", version=keras_deepcomp.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, summary: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"example: keras-deepcomp {name} {example}",
-        )
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.set_defaults(command=command)
-        return sub
-
+    add = partial(add_command, commands)
     demo = add(
         "demo",
         _demo,
@@ -87,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", default="demo", help="folder for the results (default: demo)")
     demo.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
 
+    compressing.add_to(commands)
+
     pack = add(
         "pack",
         _pack,
@@ -95,13 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     pack.add_argument("model", help="a .keras or .h5 file")
     pack.add_argument("kdc", nargs="?", help="the file to write (default: MODEL with .kdc)")
-    pack.add_argument(
-        "--effort",
-        type=int,
-        choices=range(10),
-        metavar="0-9",
-        help="how long to search for a smaller file (default: 5)",
-    )
+    add_effort(pack)
 
     unpack = add(
         "unpack", _unpack, "decode a .kdc file into a Keras model", "model.kdc model.keras"
@@ -114,15 +109,33 @@ def _parser() -> argparse.ArgumentParser:
     inspect = add("inspect", _inspect, "show what each tensor takes in a .kdc file", "model.kdc")
     inspect.add_argument("kdc", help="a .kdc file")
 
+    page = add(
+        "report",
+        _report,
+        "show in one HTML file what a model has lost, and where the bytes went",
+        'model.kdc -o report.html --metric "error, %%" 1.36 1.25',
+    )
+    page.add_argument("kdc", help="a .kdc file")
+    page.add_argument("other", nargs="?", help="a second one, to compare them")
+    page.add_argument("-o", "--out", help="the file to write (default: KDC with .html)")
+    page.add_argument("--before", metavar="KDC", help="the model before compression, as .kdc")
+    page.add_argument(
+        "--metric",
+        nargs=3,
+        metavar=("NAME", "BEFORE", "AFTER"),
+        help="what you measured before and after compression",
+    )
+
     verify = add("verify", _verify, "check a .kdc file and decode all of it", "model.kdc")
     verify.add_argument("kdc", help="a .kdc file")
+    tflite.add_to(commands)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
 
-    with _quietly():
+    with quietly():
         from keras_deepcomp import demo
 
     console = Console(stderr=options.json)
@@ -130,22 +143,22 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
     def write(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    report = demo.run(demo.load_digits(options.data), options.out, options.seed, write=write)
-    demo.show(report, options.out, console)
-    return report
+    result = demo.run(demo.load_digits(options.data), options.out, options.seed, write=write)
+    demo.show(result, options.out, console)
+    return result
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp.container import DEFAULT_EFFORT
 
-    source = _existing(options.model)
-    if source.suffix.lower() not in _KERAS_SUFFIXES:
+    source = existing(options.model)
+    if source.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{source}: expected a .keras or .h5 file, by its name.")
     target = Path(options.kdc or source.with_suffix(".kdc"))
-    if target.suffix.lower() in _KERAS_SUFFIXES:
+    if target.suffix.lower() in KERAS_SUFFIXES:
         raise ValueError(f"{target}: the name is that of a Keras file; give one that ends in .kdc.")
 
-    with _quietly():
+    with quietly():
         import keras
 
         from keras_deepcomp.keras_files import load_keras_file
@@ -156,7 +169,7 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
     effort = DEFAULT_EFFORT if options.effort is None else options.effort
     size = save_model(load_keras_file(source), target, effort=effort, verbose=sys.stderr.isatty())
     before = source.stat().st_size
-    return _report(
+    return report(
         options,
         f"{source} ({before:,} B) -> {target} ({size:,} B, {before / size:.1f}x smaller)",
         {"source": str(source), "source_bytes": before, "file": str(target), "file_bytes": size},
@@ -164,12 +177,12 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unpack(options: argparse.Namespace) -> dict[str, Any]:
-    source = _existing(options.kdc)
+    source = existing(options.kdc)
     target = Path(options.model or source.with_suffix(".keras"))
-    if target.suffix.lower() not in _KERAS_SUFFIXES:
+    if target.suffix.lower() not in KERAS_SUFFIXES:
         raise ValueError(f"{target}: Keras writes .keras and .h5 files; give one of these names.")
 
-    with _quietly():
+    with quietly():
         import keras
 
         from keras_deepcomp.saving import load_model
@@ -178,7 +191,7 @@ def _unpack(options: argparse.Namespace) -> dict[str, Any]:
 
     load_model(source).save(target)
     size = target.stat().st_size
-    return _report(
+    return report(
         options,
         f"{source} ({source.stat().st_size:,} B) -> {target} ({size:,} B)",
         {"source": str(source), "file": str(target), "file_bytes": size},
@@ -191,10 +204,27 @@ def _inspect(options: argparse.Namespace) -> dict[str, Any]:
     return {"file": options.kdc, **summary(options.kdc, verbose=not options.json).as_dict()}
 
 
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    from keras_deepcomp.reporting.report import report as write_report
+
+    files = [str(existing(path)) for path in (options.kdc, options.other) if path is not None]
+    metric = None
+    if options.metric is not None:
+        name, before, after = options.metric
+        metric = name, float(before), float(after)
+    out = write_report(*files, out=options.out, before=options.before, metric=metric)
+    size = out.stat().st_size
+    return report(
+        options,
+        f"{' and '.join(files)} -> {out} ({size:,} B)",
+        {"files": files, "report": str(out), "report_bytes": size},
+    )
+
+
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp import container
 
-    source = _existing(options.kdc)
+    source = existing(options.kdc)
     with container.open_file(source) as file:
         file.check_memory()
         damaged = file.damaged()
@@ -207,38 +237,11 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
             )
         file.check()
         elements = sum(math.prod(file.shape(name)) for name in file)
-        return _report(
+        return report(
             options,
             f"{source}: whole; {len(file)} tensors of {elements:,} elements decode",
             {"file": str(source), "whole": True, "tensors": len(file), "elements": elements},
         )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Holds back what a framework's own libraries print while it is imported."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def _existing(path: str) -> Path:
-    found = Path(path)
-    if not found.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return found
-
-
-def _report(options: argparse.Namespace, line: str, result: dict[str, Any]) -> dict[str, Any]:
-    if not options.json:
-        print(line)
-    return result
 
 
 def _one_line(error: BaseException) -> str:
@@ -246,5 +249,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _failed(why: str) -> int:
-    print(f"keras-deepcomp: error: {why}", file=sys.stderr)
+    # An error may quote a file, and a file may hold anything.
+    print(f"{PROGRAM}: error: {printable(why, None)}", file=sys.stderr)
     return 1

@@ -15,10 +15,18 @@ import keras
 
 from keras_deepcomp import participation as participations
 from keras_deepcomp.devices import NO_SHARING, check_strategy, guard_fit, to_numpy
+from keras_deepcomp.naming import variable_names
 from keras_deepcomp.policies import as_policy
 from keras_deepcomp.rebuilding import Wrap, leaves, plain_layer, rebuild
 from keras_deepcomp.schedules import Schedule, as_schedule
-from keras_deepcomp.selection import Filters, layer_filter, participation, per_layer
+from keras_deepcomp.selection import (
+    Filters,
+    layer_filter,
+    participation,
+    per_layer,
+    with_biases,
+)
+from keras_deepcomp.structures import Structure, structure_of
 from keras_deepcomp.wrappers.clustering import ClusterWeights, check_number_of_clusters
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import (
@@ -40,6 +48,8 @@ def prune_low_magnitude(
     sparsity_m_by_n: tuple[int, int] | None = None,
     pruning_policy: Any = None,
     verbose: bool = True,
+    ranking: str = "magnitude",
+    biases: bool = False,
 ) -> keras.Model:
     """Makes a model whose layers prune their small weights while it trains (paper section 2).
 
@@ -66,6 +76,9 @@ def prune_low_magnitude(
             has, `ensure_model_supports_pruning(model)`, or a callable from layer to bool.
         verbose: Whether to print which weights take part, and why the others do not.
             `keras_deepcomp.summary` of the result has it too.
+        ranking: "magnitude", or "worth": by how much the loss is estimated to need a weight, from
+            the second moments that Adam and its kin keep. Only for sparsity schedules.
+        biases: Whether the biases of these layers are pruned too.
 
     Returns:
         A new model of the same kind, not compiled, with `PruneLowMagnitude` around its layers.
@@ -92,6 +105,11 @@ def prune_low_magnitude(
             "This model is wrapped for pruning already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    if biases and structure_of(block_size, block_pooling_type, sparsity_m_by_n) != Structure():
+        raise ValueError(
+            "biases=True: a vector has no blocks or groups of channels. Prune with a pattern and "
+            "leave the biases as they are, or leave the pattern out."
+        )
     policy.ensure_model_supports_pruning(model)
     candidates = _compressible(model, "prune")
     chosen = layer_filter(filters, candidates)
@@ -107,7 +125,14 @@ def prune_low_magnitude(
 
         def wrap(inner: keras.Layer) -> PruneLowMagnitude:
             return PruneLowMagnitude(
-                inner, schedule, scope, block_size, block_pooling_type, sparsity_m_by_n
+                inner,
+                schedule,
+                scope,
+                block_size,
+                block_pooling_type,
+                sparsity_m_by_n,
+                ranking,
+                weight_names=with_biases(inner, "prune") if biases else None,
             )
 
         return wrap if wrap(layer).taking_part() else None
@@ -125,6 +150,8 @@ def cluster_weights(
     gradient_aggregation: Any = "sum",
     preserve_sparsity: bool = True,
     verbose: bool = True,
+    bias_clusters: int | None = None,
+    straight_through: bool = False,
 ) -> keras.Model:
     """Makes a model whose weights share few values, which go on training (paper section 3).
 
@@ -149,6 +176,11 @@ def cluster_weights(
         preserve_sparsity: Whether zeros stay zeros beside the codebook. If not, they are values
             like others: what was pruned may become a centroid that is not zero.
         verbose: Whether to print which weights take part, and why the others do not.
+        bias_clusters: Size of the codebooks of the biases, of the layers that share their weights;
+            None leaves biases as they are. A bias has one codebook, also with
+            `cluster_per_channel`.
+        straight_through: Whether the weights from before sharing go on training beside the
+            centroids, so that `UpdateCentroids(reassign=True)` finds better ones for them.
 
     Returns:
         A new model of the same kind, not compiled, with `ClusterWeights` around its layers.
@@ -165,6 +197,8 @@ def cluster_weights(
             "This model shares its weights already. Go on with fit, or start anew from "
             "keras_deepcomp.strip(model)."
         )
+    if bias_clusters is not None:
+        check_number_of_clusters(bias_clusters, "bias_clusters")
     check_strategy(model, NO_SHARING)
     candidates = _compressible(model, "cluster")
     chosen = layer_filter(filters, candidates)
@@ -178,16 +212,23 @@ def cluster_weights(
         count = count_for(plain) if shared else None
         if count is None:
             return layer.around if isinstance(layer, PruneLowMagnitude) else None
-        _warn_of_lost_zeros(layer)
-        return lambda inner: ClusterWeights(
-            inner,
-            count,
-            cluster_centroids_init,
-            seed,
-            cluster_per_channel=cluster_per_channel,
-            gradient_aggregation=gradient_aggregation,
-            preserve_sparsity=preserve_sparsity,
-        )
+        _warn_of_lost_zeros(layer, bias_clusters is not None)
+
+        def wrap(inner: keras.Layer) -> ClusterWeights:
+            names = None if bias_clusters is None else with_biases(inner, "cluster")
+            return ClusterWeights(
+                inner,
+                count if names is None else _counts(inner, names, count, bias_clusters),
+                cluster_centroids_init,
+                seed,
+                cluster_per_channel=cluster_per_channel,
+                gradient_aggregation=gradient_aggregation,
+                preserve_sparsity=preserve_sparsity,
+                straight_through=straight_through,
+                weight_names=names,
+            )
+
+        return wrap
 
     return _finish(model, rebuild(model, wrapping), ClusterWeights, "shared", verbose)
 
@@ -240,10 +281,19 @@ def _check_finite(layer: keras.Layer) -> None:
             )
 
 
-def _warn_of_lost_zeros(layer: keras.Layer) -> None:
+def _counts(layer: keras.Layer, names: list[str], count: int, for_biases: Any) -> list[int]:
+    """The size of the codebook of each weight by name, where biases have their own."""
+    paths = variable_names(layer)
+    ranks = {paths[id(variable)]: len(variable.shape) for variable in layer.weights}
+    return [for_biases if ranks[name] == 1 else count for name in names]
+
+
+def _warn_of_lost_zeros(layer: keras.Layer, with_its_biases: bool) -> None:
     if not isinstance(layer, PruneLowMagnitude):
         return
     shared = {row.weight for row in participation(layer.layer, "cluster") if row.takes_part}
+    if with_its_biases:
+        shared |= set(with_biases(layer.layer, "cluster"))
     if lost := sorted(layer.weight_variables.keys() - shared):
         warnings.warn(
             f"{', '.join(lost)} of '{layer.layer.name}' is pruned, but cannot share its weights: "

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_deepcomp as kdc
+from keras_deepcomp import distillation
 
 VALIDATION_IMAGES = 5_000
 
@@ -176,26 +177,12 @@ def _from_labels(digits: Digits) -> _Task:
 
 def _from_teacher(digits: Digits, teacher: keras.Model, recipe: Recipe) -> _Task:
     images, labels = digits.train
-    answers = teacher.predict(images, batch_size=1000, verbose=0) / recipe.temperature
-    softened = keras.ops.convert_to_numpy(keras.ops.softmax(answers))
-    one_hot = np.eye(softened.shape[1], dtype="float32")
-    share = recipe.teacher_share
-    targets = share * softened + (1.0 - share) * one_hot[labels]
+    answers = teacher.predict(images, batch_size=1000, verbose=0)
+    targets = distillation.soft_targets(answers, labels, recipe.temperature, recipe.teacher_share)
+    one_hot = np.eye(targets.shape[1], dtype="float32")
     validation = (digits.validation[0], one_hot[digits.validation[1]])
-    return _Task((images, targets), validation, _SoftCrossentropy(recipe.temperature))
-
-
-class _SoftCrossentropy(keras.losses.Loss):
-    """Cross-entropy at a temperature, scaled so that gradients do not depend on it."""
-
-    def __init__(self, temperature: float) -> None:
-        super().__init__(name="soft_crossentropy")
-        self.temperature = temperature
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.temperature**2 * keras.losses.categorical_crossentropy(
-            y_true, y_pred / self.temperature, from_logits=True
-        )
+    loss = distillation.SoftCrossentropy(recipe.temperature)
+    return _Task((images, targets), validation, loss)
 
 
 def _train(

@@ -15,8 +15,8 @@ from typing import Any
 import keras
 
 from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.ranking import scores
 from keras_deepcomp.schedules import Plan
-from keras_deepcomp.structures import Structure
 from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
 
@@ -56,6 +56,7 @@ class PruningDriver:
             None where nobody knows.
         first_step: The step at which the training starts.
         step: Where it is now, if it has begun before; `first_step` otherwise.
+        optimizer: The optimizer that trains the model; only `ranking="worth"` needs it.
 
     Raises:
         ValueError: The model has no `PruneLowMagnitude` layer; or a schedule in fractions meets a
@@ -75,8 +76,10 @@ class PruningDriver:
         last_step: int | None,
         first_step: int = 0,
         step: int | None = None,
+        optimizer: Any = None,
     ) -> None:
         self._model = model
+        self._optimizer = optimizer
         self._driven = [
             _lay_out(wrapper, first_step, last_step, first_step if step is None else step)
             for wrapper in pruning_wrappers(model, type(self).__name__)
@@ -102,19 +105,20 @@ class PruningDriver:
         """
         self._announced = True
         due = self._due(step)
-        together: dict[tuple[float, Structure], list[PruneLowMagnitude]] = {}
+        together: dict[tuple[Any, ...], list[PruneLowMagnitude]] = {}
         for driven in due:
             wrapper = driven.wrapper
             value = wrapper.pruning_schedule.value(step, driven.plan)
             if wrapper.scope == "global":
-                together.setdefault((value, wrapper.structure), []).append(wrapper)
+                together.setdefault((wrapper.structure, wrapper.ranking, value), []).append(wrapper)
             elif wrapper.pruning_schedule.target == "quality":
                 _prune_by_deviation(wrapper, value)
             else:
                 for name in wrapper.weight_variables:
-                    _prune_by_rank([(wrapper, name)], value)
-        for (value, _), wrappers in together.items():
-            _prune_by_rank([(w, name) for w in wrappers for name in w.weight_variables], value)
+                    _prune_by_rank([(wrapper, name)], value, self._optimizer)
+        for (*_, value), wrappers in together.items():
+            members = [(w, name) for w in wrappers for name in w.weight_variables]
+            _prune_by_rank(members, value, self._optimizer)
         for driven in due:
             driven.updated = step
             driven.wrapper.pruning_step.assign(step)
@@ -257,12 +261,12 @@ def _lay_out(wrapper: PruneLowMagnitude, first: int, last: int | None, step: int
     return Driven(wrapper, plan, updated)
 
 
-def _prune_by_rank(members: list[Member], sparsity: float) -> None:
+def _prune_by_rank(members: list[Member], sparsity: float, optimizer: Any) -> None:
     structure = members[0][0].structure
     masks = [wrapper.arranged(name, wrapper.mask(name)) for wrapper, name in members]
     if not members[0][0].pruning_schedule.may_fall:
         sparsity = max(sparsity, structure.present(masks))
-    values = [wrapper.arranged(name, wrapper.pruned_value(name)) for wrapper, name in members]
+    values = [wrapper.arranged(name, scores(wrapper, name, optimizer)) for wrapper, name in members]
     kept, threshold = structure.keep_largest(values, masks, sparsity)
     for (wrapper, name), mask in zip(members, kept, strict=True):
         # Where nothing more went, the threshold is still the one that the others fell under.

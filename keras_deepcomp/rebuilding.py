@@ -141,13 +141,17 @@ class _Rebuilding:
     def with_own_init(self, origin: Origin, graph: keras.Model) -> keras.Model:
         """Gives a functional model that makes its graph in its own `__init__` another graph."""
         new = origin.make()
-        counterparts = zip(sublayers(new), sublayers(graph), strict=True)
-        _replace_attributes(new, {id(there): layer for there, layer in counterparts}, graph)
+        pairs = zip(_called_layers(new), _called_layers(graph), strict=True)
+        counterparts = {id(there): layer for there, layer in pairs}
+        # The order of its variables: its own code may have made the layers before it called them.
+        ordered = [counterparts.get(id(there), there) for there in sublayers(new)]
+        _replace_attributes(new, counterparts, graph)
         modules = {**vars(new).get("_modules", {}), **vars(graph).get("_modules", {})}
         # But not the methods that Keras keeps among them, which are bound to the other model.
         vars(new).update({k: v for k, v in vars(graph).items() if not inspect.isroutine(v)})
         if modules:  # where torch keeps the layers among the attributes
             vars(new)["_modules"] = modules
+        vars(new)["_layers"] = ordered
         return mark_converted(new, origin)
 
     def subclassed_model(self, old: keras.Model) -> keras.Model:
@@ -212,6 +216,13 @@ def finalize(layer: keras.Layer) -> None:
     for each in layer._flatten_layers():
         if hasattr(each, "finalize_state") and each.built and each.variables:
             each.finalize_state()
+
+
+def _called_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers in the graph of a Sequential or functional model, in the order of the graph."""
+    if isinstance(model, keras.Sequential):
+        return sublayers(model)
+    return [each for each in model.operations if isinstance(each, keras.Layer)]
 
 
 def _unbuilt_copy(layer: keras.Layer) -> keras.Layer:

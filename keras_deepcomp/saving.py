@@ -21,6 +21,7 @@ from keras_deepcomp.devices import on_this_process, to_numpy
 from keras_deepcomp.naming import aligned, variable_names
 from keras_deepcomp.quantized import is_quantized
 from keras_deepcomp.rebuilding import finalize
+from keras_deepcomp.tflite import restoring
 
 ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's architecture."""
@@ -91,6 +92,11 @@ def load_model(
     with container.open_file(path, max_bytes) as file, _progress(verbose, "Loading") as progress:
         text = file.metadata.get(ARCHITECTURE)
         if text is None:
+            if restoring.MARK in file.metadata:
+                raise FormatError(
+                    f"'{os.fspath(path)}' holds a .tflite file, not a Keras model. Bring it back "
+                    "with keras_deepcomp.tflite.unpack(path, tflite_path)."
+                )
             raise FormatError(
                 f"'{os.fspath(path)}' holds tensors but no Keras architecture. Build the model and "
                 "call keras_deepcomp.load_weights(model, path), or read the tensors with "

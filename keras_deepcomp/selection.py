@@ -104,6 +104,32 @@ def _reason_against(layer: keras.Layer, variable: Any, trainable: bool) -> str:
     return ""
 
 
+def with_biases(layer: keras.Layer, purpose: Purpose) -> list[str]:
+    """The weights of a layer that take part, and their biases, by their paths within the layer.
+
+    A bias takes part with the kernel of the same layer, if it trains and is a float vector.
+
+    Returns:
+        In the order of the layer's weights; none if no kernel takes part.
+    """
+    rows = participation(layer, purpose)
+    owner, names = owners(layer), variable_names(layer)
+    taking = {row.weight for row in rows if row.takes_part}
+    with_kernel = {id(owner[id(v)]) for v in layer.weights if names[id(v)] in taking}
+    trainable = {id(variable) for variable in layer.trainable_variables}
+    return [
+        names[id(variable)]
+        for variable in layer.weights
+        if names[id(variable)] in taking
+        or (
+            variable.name == "bias"
+            and id(owner[id(variable)]) in with_kernel
+            and id(variable) in trainable
+            and keras.backend.is_float_dtype(variable.dtype)
+        )
+    ]
+
+
 def layer_filter(filters: Filters, layers: Iterable[keras.Layer]) -> Callable[[keras.Layer], bool]:
     """Turns the `filters=` argument into a predicate on layers.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from keras_deepcomp import masks
 from keras_deepcomp.masks import Mask
+from keras_deepcomp.schedules import Schedule
 
 Weights = Sequence[NDArray[Any]]
 POOLING_TYPES = ("AVG", "MAX")
@@ -234,6 +235,30 @@ def structure_of(
             f"(2, 4); got {sparsity_m_by_n!r}."
         )
     return Groups(zeros, size)
+
+
+def check_reaches(schedule: Schedule, structure: Structure) -> None:
+    """Refuses a schedule that would leave groups with too few zeros.
+
+    Raises:
+        ValueError: It would; says what to give instead.
+    """
+    if not isinstance(structure, Groups):
+        return
+    pattern = f"sparsity_m_by_n=({structure.zeros}, {structure.size})"
+    if schedule.target == "quality":
+        raise ValueError(
+            f"{pattern} asks for so many zeros in each group, and Threshold for those under a "
+            "threshold, however many. Use a sparsity schedule, such as "
+            f"schedules.Polynomial({structure.sparsity:g})."
+        )
+    final = schedule.final
+    if final is not None and final < structure.sparsity:
+        raise ValueError(
+            f"{pattern} is a sparsity of {structure.sparsity:g}, and the schedule ends at "
+            f"{final:g}: groups would have too few zeros. Give the schedule a final sparsity of "
+            f"{structure.sparsity:g}, or more to prune further within the pattern."
+        )
 
 
 def _two_integers(value: Any, name: str, example: str) -> tuple[int, int]:

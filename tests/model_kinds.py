@@ -172,6 +172,11 @@ def _():
     return model, {"tokens": integers(20, 6)}
 
 
+@kind("Functional subclass that makes its layers before it calls them", FUNCTIONAL)
+def _():
+    return own.LayersFirst(12, name="backbone"), floats(12)
+
+
 @kind("Functional subclass with its own `train_step`", FUNCTIONAL)
 def _():
     x = keras.Input((12,))

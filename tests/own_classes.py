@@ -177,6 +177,21 @@ class Backbone(keras.Model):
 
 
 @registered
+class LayersFirst(keras.Model):
+    """A functional model whose own `__init__` makes its layers before it calls them, last first."""
+
+    def __init__(self, width, **arguments):
+        self.last = keras.layers.Dense(width, name="last")
+        self.first = keras.layers.Dense(width, name="first")
+        x = keras.Input((12,), name="x")
+        super().__init__(x, self.last(self.first(x)), **arguments)
+        self.width = width
+
+    def get_config(self):
+        return {"name": self.name, "trainable": self.trainable, "width": self.width}
+
+
+@registered
 class FunctionalTrainStep(keras.Model):
     """A functional model with a train step of its own and no `__init__`."""
 

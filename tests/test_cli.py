@@ -129,13 +129,17 @@ def test_wrong_command_lines_exit_with_2(capsys):
         assert "usage: keras-deepcomp" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["pack"], ["unpack"], ["inspect"], ["verify"]])
+COMMANDS = [[], ["demo"], ["pack"], ["unpack"], ["inspect"], ["verify"], ["tflite"]]
+TFLITE = [["tflite", name] for name in ("pack", "unpack", "convert", "micro", "carray")]
+
+
+@pytest.mark.parametrize("command", COMMANDS + TFLITE)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([*command, "--help"])
     out = capsys.readouterr().out
     assert exit_.value.code == 0
-    assert "usage: keras-deepcomp" in out and (not command or "example:" in out)
+    assert "usage: keras-deepcomp" in out and ("COMMAND" in out or "example:" in out)
 
 
 def test_help_inspect_and_verify_import_no_framework(kdc_file):

@@ -48,7 +48,7 @@ def save_file(
         ValueError: As for `save`.
         OSError: The file cannot be written, or `path` is a folder or a device.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         return write(file, tensors, metadata, effort, progress)
 
 
@@ -145,7 +145,7 @@ def inspect_file(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> FileInfo
 
 
 @contextlib.contextmanager
-def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
+def replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """Give a new file, which takes the place of the one at `path` when nothing went wrong."""
     # Through a symbolic link the file is replaced, not the link, as with an ordinary open().
     target = Path(os.path.realpath(path))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +22,30 @@ MAX_EFFORT = 9
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of the tensors done so far, and of all tensors, in memory."""
+
+
+@dataclass(frozen=True)
+class CodedTensor:
+    """A tensor in the form in which a file holds it.
+
+    Attributes:
+        element: The element type.
+        shape: The shape.
+        coding: `ZERO`, `RAW` or `CODED`.
+        contents: The blocks, without their checksums; views of the array where it is raw.
+        nbytes: Bytes of the tensor in memory.
+    """
+
+    element: ElementType
+    shape: tuple[int, ...]
+    coding: int
+    contents: tuple[bytes | memoryview, ...]
+    nbytes: int
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the blocks with their checksums."""
+        return sum(len(content) + len(blocks.checksum(content)) for content in self.contents)
 
 
 def save(
@@ -58,12 +83,15 @@ def save(
 
 def write(
     stream: IO[bytes],
-    tensors: Mapping[str, npt.NDArray[Any]],
+    tensors: Mapping[str, npt.NDArray[Any] | CodedTensor],
     metadata: Mapping[str, str] | None,
     effort: int,
     progress: Progress | None = None,
 ) -> int:
-    """Write the bytes that `save` returns, tensor by tensor, and return how many they are."""
+    """Write the bytes that `save` returns, tensor by tensor, and return how many they are.
+
+    Tensors that are coded already are taken as they are.
+    """
     metadata = {} if metadata is None else metadata
     for mapping, what in ((tensors, "tensors"), (metadata, "metadata")):
         if not isinstance(mapping, Mapping):
@@ -75,20 +103,19 @@ def write(
         raise ValueError(f"There are {len(tensors):,} tensors, and a file holds {MAX_TENSORS:,}.")
     described = frame.metadata_bytes(metadata)
     checked = {name: _check_tensor(name, value) for name, value in tensors.items()}
-    total = sum(array.nbytes for array, _ in checked.values())
+    total = sum(tensor.nbytes for tensor in checked.values())
 
     out = _Output(stream)
     out.write(frame.HEAD)
     records, done = [], 0
-    for name, (array, element) in checked.items():
-        lengths = []
-        coding, contents = _blocks(array, element, Effort.of(effort))
-        for content in contents:
+    for name, tensor in checked.items():
+        coded = tensor if isinstance(tensor, CodedTensor) else code(tensor, effort)
+        for content in coded.contents:
             out.write(content)
             out.write(blocks.checksum(content))
-            lengths.append(len(content))
-        records.append(Record(name, element, array.shape, coding, tuple(lengths)))
-        done += array.nbytes
+        lengths = tuple(map(len, coded.contents))
+        records.append(Record(name, coded.element, coded.shape, coded.coding, lengths))
+        done += tensor.nbytes
         if progress is not None:
             progress(done, total)
     compressed = text.compress(described) if described else b""
@@ -115,30 +142,51 @@ class _Output:
         self.size += len(data)
 
 
-def _blocks(
-    array: npt.NDArray[Any], element: ElementType, effort: Effort
-) -> tuple[int, Iterator[bytes | memoryview]]:
+def code(array: npt.NDArray[Any], effort: int = DEFAULT_EFFORT) -> CodedTensor:
+    """Return a tensor in the smallest form that is found.
+
+    Args:
+        array: An array of a type that files can hold.
+        effort: As for `save`.
+    """
+    element = _element_type(array)
     patterns = patterns_of(array, element)
     if not patterns.any():
-        return ZERO, iter(())
-    coded = encoding.encode(patterns, element, array.shape, effort) if element.codable else None
-    if coded is not None:
-        return CODED, iter(coded)
-    view = patterns.view(np.uint8).data
+        return CodedTensor(element, array.shape, ZERO, (), array.nbytes)
+    found = None
+    if element.codable:
+        found = encoding.encode(patterns, element, array.shape, Effort.of(effort))
+    if found is None:
+        return leave_raw(array)
+    return CodedTensor(element, array.shape, CODED, tuple(found), array.nbytes)
+
+
+def leave_raw(array: npt.NDArray[Any]) -> CodedTensor:
+    """Return a tensor, of which not all is zero, as it is: what is compressed stays that way."""
+    element = _element_type(array)
+    view = patterns_of(array, element).view(np.uint8).data
     starts = range(0, len(view), blocks.RAW_BYTES)
-    return RAW, (view[start : start + blocks.RAW_BYTES] for start in starts)
+    contents = tuple(view[start : start + blocks.RAW_BYTES] for start in starts)
+    return CodedTensor(element, array.shape, RAW, contents, array.nbytes)
 
 
-def _check_tensor(name: str, value: object) -> tuple[npt.NDArray[Any], ElementType]:
+def _element_type(array: npt.NDArray[Any]) -> ElementType:
+    element = element_type(array.dtype)
+    assert element is not None, array.dtype
+    return element
+
+
+def _check_tensor(name: str, value: object) -> npt.NDArray[Any] | CodedTensor:
     string(name, "tensor name")
+    if isinstance(value, CodedTensor):
+        return value
     if not isinstance(value, np.ndarray | np.generic) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"Tensor {name!r} must be a numpy array, got {type(value).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
     array = np.asarray(value)
-    element = element_type(array.dtype)
-    if element is None:
+    if element_type(array.dtype) is None:
         raise TypeError(
             f"Tensor {name!r} has dtype {array.dtype}, which .kdc files cannot hold. "
             f"Convert it to one of: {', '.join(BY_NAME)}."
@@ -148,4 +196,4 @@ def _check_tensor(name: str, value: object) -> tuple[npt.NDArray[Any], ElementTy
             f"Tensor {name!r} has {array.ndim} dimensions, and .kdc files hold at most "
             f"{MAX_RANK}. Reshape it first."
         )
-    return array, element
+    return array

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from keras_deepcomp import container
 from keras_deepcomp.container import FileInfo, TensorInfo
+from keras_deepcomp.tflite.restoring import MARK as TFLITE
+from keras_deepcomp.tflite.restoring import declared_size as size_of_tflite
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +38,16 @@ class Row:
         gap_bits_huffman: The same as coded.
         bytes: What the tensor takes in the file: tables, codebook, codes and checksums. Names and
             shapes are in the directory, which is compressed as a whole.
-        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none.
+        ratio: Bytes as float32 divided by `bytes`; None for a tensor that takes none, and in a
+            file that holds a `.tflite` file.
+        value_bytes: Of `bytes`, those of the values: codebook indices, signs and low bits, or the
+            elements as they are. This and the next four add up to `bytes`; a byte that two parts
+            have bits of counts as one of checks.
+        position_bytes: Those that say which elements are not zero.
+        codebook_bytes: Those of the codebook.
+        table_bytes: Those of code tables, and of what else stands before the elements.
+        check_bytes: Those of checksums and of bits that fill up bytes; in version 0, of name and
+            shape as well.
     """
 
     name: str
@@ -50,6 +61,11 @@ class Row:
     gap_bits: float
     gap_bits_huffman: float
     bytes: int
+    value_bytes: int
+    position_bytes: int
+    codebook_bytes: int
+    table_bytes: int
+    check_bytes: int
     ratio: float | None
 
 
@@ -63,6 +79,7 @@ class Summary:
         header_bytes: Bytes of the directory, with names and shapes, and of header and trailer.
         metadata_bytes: Bytes of the architecture and other metadata.
         float32_bytes: Bytes of all elements as float32.
+        tflite_bytes: Bytes of the `.tflite` file that the file holds; 0 if it holds none.
         version: Format version.
         participation: For a pruned or shared model, which of its weights take part and why the
             others do not; empty for a file, which does not know.
@@ -74,12 +91,27 @@ class Summary:
     metadata_bytes: int
     float32_bytes: int
     version: int
+    tflite_bytes: int = 0
     participation: tuple[Participation, ...] = ()
 
     @cached_property
     def ratio(self) -> float:
-        """Bytes of all variables as float32 divided by the bytes of the whole file."""
-        return self.float32_bytes / self.file_bytes
+        """Bytes of all variables as float32 divided by the bytes of the whole file.
+
+        If the file holds a `.tflite` file, those of that one instead.
+        """
+        return (self.tflite_bytes or self.float32_bytes) / self.file_bytes
+
+    @cached_property
+    def kept_percent(self) -> float:
+        """Share of all elements that are not zero."""
+        elements = sum(row.size for row in self.rows)
+        return sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
+
+    def largest(self, most: int) -> list[Row]:
+        """The rows that take the most bytes, at most so many, in the order of the file."""
+        order = sorted(range(len(self.rows)), key=lambda number: (-self.rows[number].bytes, number))
+        return [self.rows[number] for number in sorted(order[:most])]
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -87,7 +119,9 @@ class Summary:
             "format_version": self.version,
             "file_bytes": self.file_bytes,
             "float32_bytes": self.float32_bytes,
+            **({"tflite_bytes": self.tflite_bytes} if self.tflite_bytes else {}),
             "ratio": self.ratio,
+            "kept_percent": self.kept_percent,
             "header_bytes": self.header_bytes,
             "metadata_bytes": self.metadata_bytes,
             "tensors": [_as_dict(row) for row in self.rows],
@@ -110,48 +144,9 @@ class Summary:
 
     def table(self) -> Any:
         """The table, for a rich console."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
+        from keras_deepcomp.reporting.table import table_of
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title="bits per stored weight: fixed width > Huffman",
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
-        table.add_column("tensor", overflow="fold", min_width=12)
-        for heading in ("shape", "kept %", "values", "weight bits", "gap bits", "bytes", "ratio"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        common = _common_prefix([row.name for row in self.rows])
-        for row in self.rows:
-            table.add_row(
-                Text(row.name[common:]),
-                "x".join(map(str, row.shape)) or "scalar",
-                f"{row.kept_percent:.1f}",
-                str(row.clusters) if row.clusters else row.dtype,
-                _before_after(row.weight_bits, row.weight_bits_huffman),
-                _before_after(row.gap_bits, row.gap_bits_huffman) if row.gap_bits else "-",
-                f"{row.bytes:,}",
-                "-" if row.ratio is None else f"{row.ratio:.1f}x",
-            )
-        table.add_section()
-        table.add_row("architecture", "", "", "", "", "", f"{self.metadata_bytes:,}", "")
-        table.add_row("names, header", "", "", "", "", "", f"{self.header_bytes:,}", "")
-        elements = sum(row.size for row in self.rows)
-        kept = sum(row.kept_percent * row.size for row in self.rows) / max(elements, 1)
-        table.add_row(
-            "whole file",
-            f"{elements:,}",
-            f"{kept:.1f}",
-            "",
-            "",
-            "",
-            f"{self.file_bytes:,}",
-            f"{self.ratio:.1f}x",
-            style="bold",
-        )
-        return table
+        return table_of(self)
 
     def __repr__(self) -> str:
         tensors = f"{len(self.rows)} tensors"
@@ -188,13 +183,14 @@ def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool =
         from keras_deepcomp.saving import contents_of
 
         info = container.inspect(container.save(*contents_of(model_or_path)))
-        result = replace(from_info(info), participation=_participation(model_or_path))
+        result = from_info(info, participation_of(model_or_path))
     if verbose:
         result.print()
     return result
 
 
-def _participation(model: keras.Model) -> tuple[Participation, ...]:
+def participation_of(model: keras.Model) -> tuple[Participation, ...]:
+    """Which weights of a pruned or shared model take part; empty for a plain one."""
     from keras_deepcomp import participation
 
     purpose = participation.converted_for(model)
@@ -205,9 +201,12 @@ def _as_dict(row: Row | Participation) -> dict[str, Any]:
     return {**asdict(row), "shape": list(row.shape)}
 
 
-def from_info(info: FileInfo) -> Summary:
-    """The summary of a file that has been inspected."""
+def from_info(info: FileInfo, participation: tuple[Participation, ...] = ()) -> Summary:
+    """The summary of a file that has been inspected, and what its model knows beside it."""
     rows = tuple(_row(tensor) for tensor in info.tensors)
+    text = info.metadata.get(TFLITE)
+    if text is not None:
+        rows = tuple(replace(row, ratio=None) for row in rows)
     return Summary(
         rows=rows,
         file_bytes=info.file_bytes,
@@ -215,7 +214,19 @@ def from_info(info: FileInfo) -> Summary:
         metadata_bytes=info.metadata_bytes,
         float32_bytes=sum(row.size for row in rows) * FLOAT32_BITS // 8,
         version=info.version,
+        tflite_bytes=0 if text is None else size_of_tflite(text),
+        participation=participation,
     )
+
+
+def shares(row: Row) -> bool:
+    """Whether a tensor's values are few: each serves two weights, and has no bits beside its index.
+
+    The format has codebooks for other tensors as well, of the leading bits that values have.
+    """
+    kept = row.size * row.kept_percent / 100
+    index_bits = max(1, (row.clusters - 1).bit_length())
+    return 0 < 2 * row.clusters <= kept and row.weight_bits <= index_bits
 
 
 def _row(tensor: TensorInfo) -> Row:
@@ -225,6 +236,11 @@ def _row(tensor: TensorInfo) -> Row:
         index, index_huffman = float(tensor.index_bits), tensor.index_huffman_bits / max(stored, 1)
     else:
         index = index_huffman = width
+    value_bytes = tensor.index_huffman_bits // 8
+    if tensor.coding == "raw":
+        value_bytes = min(tensor.decoded_bytes, tensor.record_bytes)
+    position_bytes = tensor.gap_huffman_bits // 8
+    parts = value_bytes + position_bytes + tensor.codebook_bytes + tensor.table_bytes
     return Row(
         name=tensor.name,
         shape=tensor.shape,
@@ -237,22 +253,10 @@ def _row(tensor: TensorInfo) -> Row:
         gap_bits=float(tensor.gap_bits),
         gap_bits_huffman=tensor.gap_huffman_bits / max(stored, 1),
         bytes=tensor.record_bytes,
+        value_bytes=value_bytes,
+        position_bytes=position_bytes,
+        codebook_bytes=tensor.codebook_bytes,
+        table_bytes=tensor.table_bytes,
+        check_bytes=tensor.record_bytes - parts,
         ratio=tensor.size * FLOAT32_BITS / 8 / tensor.record_bytes if tensor.record_bytes else None,
     )
-
-
-def _common_prefix(names: list[str]) -> int:
-    """Length of the path that all names begin with, such as the model's name in each of them."""
-    parents = [name.split("/")[:-1] for name in names]
-    if len(names) < 2:
-        return 0
-    length = 0
-    for parts in zip(*parents, strict=False):
-        if len(set(parts)) > 1:
-            break
-        length += len(parts[0]) + 1
-    return length
-
-
-def _before_after(before: float, after: float) -> str:
-    return f"{before:.0f} > {after:.1f}" if after != before else f"{before:.0f}"

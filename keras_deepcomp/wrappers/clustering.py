@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
+from keras_deepcomp import rate_distortion
 from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.wrappers.channels import output_axes
 from keras_deepcomp.wrappers.lookup import look_up
@@ -33,7 +34,10 @@ class ClusterWeights(WeightSubstitution):
     State per weight: assignments (unsigned integers, the weight's shape, 0 for zero and i + 1 for
     centroid i) and centroids (the weight's own dtype, ascending when made; one row for each output
     channel if these have codebooks of their own). The inner variable
-    keeps the values from before sharing, untrained; `reassign` goes back to them.
+    keeps the values from before sharing, untrained; `reassign` goes back to them. With
+    `straight_through` it goes on training by the gradients that the shared weights get, as if
+    sharing were not there (Bengio, Leonard and Courville 2013), so that `reassign` can move a
+    weight to a centroid that suits it better.
 
     Args:
         layer: The layer whose weights are to be shared. A built layer gets its centroids from the
@@ -49,6 +53,7 @@ class ClusterWeights(WeightSubstitution):
         gradient_aggregation: "sum" or "mean" of the members' gradients.
         preserve_sparsity: Whether zeros stay zeros. If not, they are clustered like other values,
             and no weight has the assignment 0.
+        straight_through: Whether the weights from before sharing go on training.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
@@ -67,6 +72,7 @@ class ClusterWeights(WeightSubstitution):
         cluster_per_channel: bool = False,
         gradient_aggregation: Any = "sum",
         preserve_sparsity: bool = True,
+        straight_through: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"cluster_{layer.name}")
@@ -83,6 +89,7 @@ class ClusterWeights(WeightSubstitution):
         self.cluster_per_channel = bool(cluster_per_channel)
         self.gradient_aggregation = _as_aggregation(gradient_aggregation)
         self.preserve_sparsity = bool(preserve_sparsity)
+        self.straight_through = bool(straight_through)
         self._restored = False
         self._given: Codebooks = {}
         self._state: dict[str, dict[str, Any]] = {}
@@ -99,7 +106,7 @@ class ClusterWeights(WeightSubstitution):
         else:
             codebook, assignments = self._share(name, to_numpy(variable), axes)
         prefix = name.replace("/", "_")
-        variable.trainable = False
+        variable.trainable = self.straight_through
         self._state[name] = {
             "assignments": self.add_weight(
                 name=f"{prefix}_assignments",
@@ -123,7 +130,9 @@ class ClusterWeights(WeightSubstitution):
         }
 
     def _axes(self, variable: Any) -> tuple[int, ...]:
-        """The axes whose places have a codebook each."""
+        """The axes whose places have a codebook each; a bias has one for all of it."""
+        if len(variable.shape) < 2:
+            return ()
         return output_axes(self.layer, variable) if self.cluster_per_channel else ()
 
     @classmethod
@@ -204,7 +213,13 @@ class ClusterWeights(WeightSubstitution):
         if self.gradient_aggregation == "mean":
             codebook = _averaging(codebook, places)
         with_zero = ops.concatenate([ops.zeros_like(codebook[..., :1]), codebook], axis=-1)
-        return look_up(ops.reshape(with_zero, (-1,)), places)
+        value = look_up(ops.reshape(with_zero, (-1,)), places)
+        if self.straight_through:
+            original = self._substituted[name].value
+            nothing = original - ops.stop_gradient(original)  # zero, but for its gradient
+            is_zero = ops.equal(state["assignments"].value, 0)
+            value += ops.where(is_zero, ops.zeros_like(nothing), nothing)
+        return value
 
     @property
     def trainable(self) -> bool:
@@ -216,7 +231,7 @@ class ClusterWeights(WeightSubstitution):
         keras.layers.Wrapper.trainable.fset(self, value)
         # Thawing a layer thaws all its variables, but a shared weight has no gradient of its own.
         for variable in getattr(self, "_substituted", {}).values():
-            variable.trainable = False
+            variable.trainable = self.straight_through and value
 
     def centroids(self, name: str) -> np.ndarray:
         """The present centroids of a weight: 1-D, or a row for each output channel."""
@@ -226,8 +241,14 @@ class ClusterWeights(WeightSubstitution):
         """The present assignments: 0 for zero, i + 1 for centroid i; the weight's shape."""
         return to_numpy(self._state[name]["assignments"])
 
-    def reassign(self, name: str) -> int:
+    def reassign(self, name: str, rate: float = 0.0, importance: Any = None) -> int:
         """Gives each weight the present centroid that is nearest to its value before sharing.
+
+        Args:
+            name: The weight's path within the layer.
+            rate: What a bit of the file is worth, see `keras_deepcomp.rate_distortion.assign`.
+                Above 0, weights prefer common centroids, and may become zero if zeros are kept.
+            importance: How much an error in each weight matters, of its shape; None for all alike.
 
         Returns:
             How many weights changed their centroid. Zeros stay zeros.
@@ -235,14 +256,28 @@ class ClusterWeights(WeightSubstitution):
         original = to_numpy(self._substituted[name])
         codebook, old = self.centroids(name), self.assignments(name)
         axes = self._axes(self._substituted[name])
+        matters = np.ones(original.shape) if importance is None else np.asarray(importance)
         rows, books = [], codebook.reshape(-1, codebook.shape[-1])
-        for values, before, row in zip(_rows(original, axes), _rows(old, axes), books, strict=True):
-            order = np.argsort(row, kind="stable")
-            nearest = order[kmeans_1d.assign(values, row[order])] + 1
-            rows.append(np.where(before == 0, 0, nearest).astype(old.dtype))
+        parts = (_rows(each, axes) for each in (original, old, matters))
+        for values, before, weight, row in zip(*parts, books, strict=True):
+            alive = before != 0
+            after = np.zeros_like(before)
+            after[alive] = self._nearest(values[alive], row, before, rate, weight[alive])
+            rows.append(after)
         new = _from_rows(np.stack(rows), old.shape, axes)
         self._state[name]["assignments"].assign(new)
         return int(np.count_nonzero(new != old))
+
+    def _nearest(
+        self, values: np.ndarray, row: np.ndarray, before: np.ndarray, rate: float, weight: Any
+    ) -> np.ndarray:
+        if rate == 0.0:
+            order = np.argsort(row, kind="stable")
+            return order[kmeans_1d.assign(values, row[order])] + 1
+        counts = np.bincount(before, minlength=row.size + 1)
+        first = 0 if self.preserve_sparsity else 1
+        with_zero = np.concatenate([[0.0], row])[first:]
+        return rate_distortion.assign(values, with_zero, counts[first:], rate, weight) + first
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain data; codebook sizes as they came out, once built."""
@@ -255,6 +290,7 @@ class ClusterWeights(WeightSubstitution):
             "cluster_per_channel": self.cluster_per_channel,
             "gradient_aggregation": self.gradient_aggregation,
             "preserve_sparsity": self.preserve_sparsity,
+            "straight_through": self.straight_through,
         }
 
     @classmethod

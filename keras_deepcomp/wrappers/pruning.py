@@ -10,8 +10,9 @@ import numpy as np
 
 from keras_deepcomp.devices import to_numpy
 from keras_deepcomp.masks import Mask
+from keras_deepcomp.ranking import check_ranking
 from keras_deepcomp.schedules import Plan, Schedule, as_schedule
-from keras_deepcomp.structures import Groups, Structure, structure_of
+from keras_deepcomp.structures import Groups, Structure, check_reaches, structure_of
 from keras_deepcomp.wrappers.channels import input_axis, last_two
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
@@ -44,12 +45,13 @@ class PruneLowMagnitude(WeightSubstitution):
         block_pooling_type: "AVG" or "MAX", how a block ranks by the magnitudes in it.
         sparsity_m_by_n: (m, n) for at least m zeros in each n consecutive input channels, see
             `keras_deepcomp.structures.Groups`.
+        ranking: "magnitude" or "worth", see `keras_deepcomp.ranking`.
         **kwargs: For `keras.layers.Layer`.
 
     Raises:
         TypeError: Something that is not a schedule.
-        ValueError: An unknown scope, a quality schedule with scope "global", a pattern that makes
-            no sense, or a schedule that does not reach its sparsity.
+        ValueError: An unknown scope or ranking, a quality schedule with scope "global" or with
+            "worth", a pattern that makes no sense, or a schedule that does not reach its sparsity.
     """
 
     purpose = "prune"
@@ -62,6 +64,7 @@ class PruneLowMagnitude(WeightSubstitution):
         block_size: tuple[int, int] = (1, 1),
         block_pooling_type: str = "AVG",
         sparsity_m_by_n: tuple[int, int] | None = None,
+        ranking: str = "magnitude",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", f"prune_low_magnitude_{layer.name}")
@@ -76,13 +79,14 @@ class PruneLowMagnitude(WeightSubstitution):
                 "schedules.Polynomial for one global threshold."
             )
         self.scope = scope
+        self.ranking = check_ranking(ranking, self.pruning_schedule.target)
         self.structure = structure_of(block_size, block_pooling_type, sparsity_m_by_n)
         self._pattern = {
             "block_size": list(block_size),
             "block_pooling_type": block_pooling_type,
             "sparsity_m_by_n": None if sparsity_m_by_n is None else list(sparsity_m_by_n),
         }
-        _check_reaches(self.pruning_schedule, self.structure)
+        check_reaches(self.pruning_schedule, self.structure)
         # Whether a keras_deepcomp.PruningDriver moves the masks, and whether the schedule is over.
         # Both are only for the warning in `call`: what is to be kept is in variables.
         self.driven = self.done = False
@@ -255,6 +259,7 @@ class PruneLowMagnitude(WeightSubstitution):
                 },
             },
             "scope": self.scope,
+            "ranking": self.ranking,
             **self._pattern,
         }
 
@@ -287,23 +292,3 @@ class PruneLowMagnitude(WeightSubstitution):
             )
         config["pruning_schedule"] = kind.from_config(arguments)
         return super().from_config(config, custom_objects)
-
-
-def _check_reaches(schedule: Schedule, structure: Structure) -> None:
-    """Refuses a schedule that would leave groups with too few zeros."""
-    if not isinstance(structure, Groups):
-        return
-    pattern = f"sparsity_m_by_n=({structure.zeros}, {structure.size})"
-    if schedule.target == "quality":
-        raise ValueError(
-            f"{pattern} asks for so many zeros in each group, and Threshold for those under a "
-            "threshold, however many. Use a sparsity schedule, such as "
-            f"schedules.Polynomial({structure.sparsity:g})."
-        )
-    final = schedule.final
-    if final is not None and final < structure.sparsity:
-        raise ValueError(
-            f"{pattern} is a sparsity of {structure.sparsity:g}, and the schedule ends at "
-            f"{final:g}: groups would have too few zeros. Give the schedule a final sparsity of "
-            f"{structure.sparsity:g}, or more to prune further within the pattern."
-        )

@@ -21,7 +21,9 @@ def test_indices(itemsize, count, seed):
     np.testing.assert_array_equal(lookup.indices(codebook[chosen]), chosen)
     np.testing.assert_array_equal(lookup.codebook, codebook)
 
-    values = np.concatenate((codebook[chosen[:50]], random.integers(0, top, 50).astype(dtype)))
+    values = np.concatenate(
+        (codebook[chosen[:50]], random.integers(0, top, 50, np.uint64).astype(dtype))
+    )
     expected = values[~np.isin(values, codebook)]
     np.testing.assert_array_equal(lookup.others(values), expected)
 
