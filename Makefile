@@ -14,7 +14,7 @@ TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
 .PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
 	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
-	bench-tflite bench-compress bench-tflite-conversion bench-vela fuzz fuzz-mutants clean
+	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c fuzz fuzz-mutants fuzz-c clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -146,5 +146,19 @@ fuzz: build/fuzz/.installed ## Look for files that the decoder is wrong about, f
 fuzz-mutants: setup ## A million damaged files, the same each time, into benchmarks/results/
 	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --out benchmarks/results/fuzz.json
 
+bench-c: setup ## The decoder in C against Python's and zlib, into benchmarks/results/
+	$(BIN)/python benchmarks/c_decoder.py
+
+FUZZ_RUNS ?= 1000000
+
+fuzz-c: setup ## Look for files that the decoder in C is wrong about, for FUZZ_RUNS inputs; needs clang
+	$(MAKE) -C c fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz.c_corpus build/fuzz-c/corpus
+	c/fuzz -max_len=4096 -rss_limit_mb=1024 -runs=$(FUZZ_RUNS) -print_final_stats=1 \
+		-artifact_prefix=build/fuzz-c/ build/fuzz-c/corpus 2> build/fuzz-c/log || \
+		(tail -n 40 build/fuzz-c/log; exit 1)
+	$(BIN)/python benchmarks/c_decoder.py --fuzz-log build/fuzz-c/log
+
 clean: ## Remove what the commands above have made
+	$(MAKE) -C c clean
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

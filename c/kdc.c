@@ -37,9 +37,7 @@ typedef kdc_bits bits;
 static bits bits_of(const uint8_t *data, size_t bytes) { return (bits){data, 8 * bytes, 0, 0}; }
 static int over(const bits *b) { return b->place > b->end; }
 static uint32_t fail(bits *b) { return b->place = b->end + 1, 0; }
-static void skip(bits *b, size_t count) {
-    if ((b->place += count) > b->end) fail(b);
-}
+static void skip(bits *b, size_t count) { if ((b->place += count) > b->end) fail(b); }
 
 static uint32_t peek_slowly(const bits *b) { /* near the end, or reversed */
     static const uint8_t mirrored[] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
@@ -114,8 +112,7 @@ static void text(bits *b, uint64_t length, const char **start, size_t *size) { /
     *size = (size_t)(end - s);
     while (s < end) {
         unsigned first = *s++, more = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
-        unsigned i = 0;
-        uint32_t point = more ? first & 0x3F >> more : first;
+        uint32_t point = more ? first & 0x3F >> more : first, i = 0;
         for (; i < more && s < end && *s >> 6 == 2; i++) point = point << 6 | (*s++ & 0x3F);
         if (i < more || (!more && first > 0x7F) || first > 0xF7 || point < least[more] ||
             point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) fail(b); /* surrogates */
@@ -740,10 +737,14 @@ static kdc_status read_places(model *m, bits *b, const uint8_t *scores, size_t w
             size_t back = (up[i] * m->width + left[i] - right) * m->depth;
             near[i] = field + (exists ? p.row - back : m->rows) * width;
         }
-        for (size_t c = 0; m->depth && c < width; c++)
-            filled[c] = (uint8_t)(3 * (near[0][c] & VALUE) + 2 * (near[1][c] & VALUE) +
-                2 * (near[2][c] & VALUE) + (near[3][c] & VALUE) + (near[4][c] & VALUE) +
-                (near[5][c] & VALUE));
+        for (size_t c = 0; m->depth && c < width; c += 8) { /* A word has 8 sums that stay small. */
+            uint64_t word, sums = 0;
+            for (unsigned i = 0; i < NEIGHBOURS; i++) {
+                memcpy(&word, near[i] + c, 8);
+                sums += weights[1][i] * (word & VALUE * 0x0101010101010101);
+            }
+            memcpy(filled + c, &sums, 8);
+        }
         for (size_t c = 0; c < width; c++) {
             unsigned sum = row_score + filled[c] + scores[c], upper = 0, bit;
             unsigned class = sum < m->classes ? sum : m->classes - 1;
@@ -783,32 +784,33 @@ static uint64_t low_bits_at(bits planes, unsigned count, size_t values, size_t v
 }
 
 static kdc_status read_band(arena a, model *m, bits *b, size_t first, size_t width, uint8_t *out) {
-    unsigned kinds = m->groups * m->halves;
-    size_t values = 0, value = 0;
+    size_t values = 0, value = 0, kinds = m->groups * m->halves;
     uint8_t *field;
-    TAKE(&a, field, (m->rows + 2) * width);
+    TAKE(&a, field, (m->rows + 2) * width + 8); /* The last word may go on after the last row. */
     memset(field, 0, (m->rows + 2) * width);
     const uint8_t *scores = m->column_scores ? m->column_scores + first : field + m->rows * width;
     out += first * m->column_step;
     TRY(read_places(m, b, scores, width, field, out, &values));
-    for (unsigned i = 1; i < kinds + (m->low_bits > 0); i++) { /* heads by kind; low bits of all */
+    for (size_t i = 1; i < kinds + (m->low_bits > 0); i++) { /* heads by kind; low bits of all */
         uint8_t kind = (uint8_t)(VALUE + UPPER * (i % m->halves) + GROUP * (i / m->halves));
         digits d = {*b, i < kinds ? m->codes[i] : NULL, 0, 0};
         if (i == kinds) skip(b, values * m->low_bits);
         for (position p = start; next_row(m, &p);) {
-            const uint8_t *row = field + p.row * width;
-            for (size_t c = 0; c < width; c++)
-                if (i == kinds && row[c]) {
-                    uint8_t *to = out + p.row * m->row_step + c * m->column_step;
-                    uint64_t pattern = low_bits_at(d.at, m->low_bits, values, value++);
-                    pattern = pattern << m->zero_bits | pattern_at(to, m->t->item);
-                    NEED(!m->sparse || pattern);
-                    put_pattern(to, m->t->item, pattern);
-                } else if (i < kinds && row[c] == kind) {
-                    unsigned head = d.code ? next_digit(&d) : 0;
-                    put_head(m, out, p.row, c, i % m->halves ? m->lower + head : head);
-                }
+            const uint8_t *row = field + p.row * width, *end = row + width, *at = row;
+            for (; i < kinds && at < end; at++) {
+                if (*at != kind && !(at = memchr(at, kind, (size_t)(end - at)))) break;
+                unsigned head = d.code ? next_digit(&d) : 0;
+                put_head(m, out, p.row, (size_t)(at - row), i % m->halves ? m->lower + head : head);
+            }
             NEED(!over(&d.at));
+            for (size_t c = 0; i == kinds && c < width; c++) {
+                uint8_t *to = out + p.row * m->row_step + c * m->column_step;
+                if (!row[c]) continue;
+                uint64_t pattern = low_bits_at(d.at, m->low_bits, values, value++) << m->zero_bits;
+                pattern |= pattern_at(to, m->t->item);
+                NEED(!m->sparse || pattern);
+                put_pattern(to, m->t->item, pattern);
+            }
         }
         if (d.code) TRY(end_digits(&d, b));
     }

@@ -30,8 +30,7 @@ typedef enum {
     KDC_TOO_LARGE    /* Addresses of this machine cannot count the file's bits. */
 } kdc_status;
 
-/* For the decoder alone. */
-typedef struct { const uint8_t *data; size_t end, place; int reversed; } kdc_bits;
+typedef struct { const uint8_t *data; size_t end, place; int reversed; } kdc_bits; /* internal */
 
 typedef struct {
     int version;

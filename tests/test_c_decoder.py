@@ -193,3 +193,21 @@ def test_the_makefile_builds_the_example(tmp_path):
     ran = subprocess.run([copy / "example", file], capture_output=True, text=True)
     assert ran.returncode == 1
     assert "checksum" in ran.stderr
+
+
+def test_the_code_on_the_page_compiles(tmp_path):
+    blocks = re.findall(
+        r"^```c\n(.*?)^```$", (ROOT / "docs" / "c-decoder.md").read_text(), re.S | re.M
+    )
+    assert len(blocks) == 1
+    source = tmp_path / "page.c"
+    source.write_text(blocks[0])
+    compile_c(tmp_path / "page.o", "-c", source)
+
+
+def test_the_enum_on_the_page():
+    """The page has a row for each status of the header, in its order."""
+    header = (C / "kdc.h").read_text()
+    statuses = re.findall(r"\bKDC_\w+", header[header.index("typedef enum") :].split("}")[0])
+    rows = re.findall(r"^\| `(KDC_\w+)` \|", (ROOT / "docs" / "c-decoder.md").read_text(), re.M)
+    assert rows == statuses
