@@ -1,8 +1,8 @@
 """Makes the networks that the conversion to TensorFlow Lite is measured on, into `build/tflite/`.
 
 MobileNet, MobileNetV2 and EfficientNetB0 of `keras.applications`, without pretrained weights, for
-MNIST at 32 x 32 pixels in three channels; trained for a short while on 6,000 of its training
-images, pruned (but for depthwise kernels, which are small) and shared by this package's own stages.
+MNIST at 32 x 32 pixels in three channels; trained for a short while on some of its training images,
+pruned (but for depthwise kernels, which are small) and shared by this package's own stages.
 What they score is not the point: the point is that activations and normalizations are those of
 trained networks. LeNet-300-100 and LeNet-5 are those of the format's benchmark. Beside each file
 lies `…-dense.kdc`, the network as it was before it was pruned (of the LeNets, one that was trained
@@ -26,9 +26,10 @@ from keras_deepcomp import demo, models
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "tflite"
 LENETS = ROOT / "benchmarks" / "results" / "format"
-SPARSITY, CLUSTERS, IMAGES = 0.7, 16, 6_000
-EPOCHS = {"baseline": 8, "prune": 6, "share": 2}
-FEWER_EPOCHS = {"EfficientNetB0": {"baseline": 4, "prune": 3, "share": 1}}
+SPARSITY, CLUSTERS = 0.7, 16
+# Training images, and epochs of the baseline, of pruning and of sharing.
+TRAINING = (20_000, 6, 5, 2)
+LESS_TRAINING = {"EfficientNetB0": (6_000, 4, 3, 1)}
 SHAPE = (32, 32, 3)
 
 
@@ -76,10 +77,10 @@ def dense_file(name):
 def make(name):
     keras.utils.set_random_seed(20)
     vectors, labels = demo.load_digits(ROOT / "data" / "mnist.npz").train
-    images, labels = images_for(name, vectors[:IMAGES]), labels[:IMAGES]
+    count, baseline_epochs, prune_epochs, share_epochs = LESS_TRAINING.get(name, TRAINING)
+    images, labels = images_for(name, vectors[:count]), labels[:count]
     baseline = BASELINES[name]()
-    epochs = FEWER_EPOCHS.get(name, EPOCHS)
-    accuracy = [train(baseline, images, labels, epochs["baseline"], 2e-3)]
+    accuracy = [train(baseline, images, labels, baseline_epochs, 2e-3)]
     kdc.save_model(baseline, dense_file(name))
     path = FILES[name]
     if not path.exists():
@@ -88,10 +89,10 @@ def make(name):
             baseline, schedule, filters=lambda layer: "Depthwise" not in type(layer).__name__
         )
         step = kdc.UpdatePruningStep()
-        accuracy.append(train(pruned, images, labels, epochs["prune"], 1e-3, step))
+        accuracy.append(train(pruned, images, labels, prune_epochs, 1e-3, step))
         shared = kdc.cluster_weights(pruned, CLUSTERS)
         step = kdc.UpdateCentroids()
-        accuracy.append(train(shared, images, labels, epochs["share"], 2e-4, step))
+        accuracy.append(train(shared, images, labels, share_epochs, 2e-4, step))
         kdc.save_model(shared, path)
     print(f"{name}: training accuracy {accuracy}", flush=True)
 
