@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from fuzz import campaign, frames, mutations
@@ -176,23 +177,58 @@ def test_the_dictionary_is_that_of_the_format():
     assert "".join(rows).encode().decode("unicode_escape").encode("latin-1") == version_1.DICTIONARY
 
 
-def test_the_makefile_builds_the_example(tmp_path):
+@pytest.fixture(scope="module")
+def kdc_unpack(tmp_path_factory):
+    """The command, as its Makefile builds it."""
     compiler()
-    copy = shutil.copytree(C, tmp_path / "c")
-    made = subprocess.run(["make", "-C", copy, "example"], capture_output=True, text=True)
+    copy = shutil.copytree(C, tmp_path_factory.mktemp("unpack") / "c")
+    made = subprocess.run(["make", "-C", copy, "kdc-unpack"], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    arrays = {"a/w": np.eye(5, dtype=np.float16), "b": np.arange(3)}
+
+    def call(*arguments):
+        return subprocess.run([copy / "kdc-unpack", *arguments], capture_output=True, text=True)
+
+    return call
+
+
+def test_kdc_unpack_writes_what_numpy_loads(tmp_path, kdc_unpack):
+    # A type that numpy does not have, and then one of each that it has.
+    arrays = {"small": np.arange(6).astype(ml_dtypes.bfloat16)}
+    numbers = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)]
+    for name in ["bool", *numbers, "f2", "f4", "f8", "c8", "c16"]:
+        arrays[f"a/{name}"] = np.arange(6).reshape(1, 3, 2).astype(name)
+    arrays["scalar"] = np.array(3.5)
+    arrays["one axis"] = np.arange(3)
     file = tmp_path / "t.kdc"
     file.write_bytes(container.save(arrays, {"made by": "me"}))
-    ran = subprocess.run([copy / "example", file, tmp_path], capture_output=True, text=True)
+    ran = kdc_unpack(file, tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines()[:3] == ["made by: me", "a/w float16 5x5", "b int64 3"]
-    assert (tmp_path / "0.bin").read_bytes() == arrays["a/w"].tobytes()
-    assert (tmp_path / "1.bin").read_bytes() == arrays["b"].tobytes()
-    file.write_bytes(file.read_bytes()[:-1])
-    ran = subprocess.run([copy / "example", file], capture_output=True, text=True)
+    assert ran.stdout.splitlines()[:4] == [
+        "made by: me",
+        "small bfloat16 6",
+        "a/bool bool 1x3x2",
+        "a/i1 int8 1x3x2",
+    ]
+    assert (tmp_path / "0.bin").read_bytes() == arrays.pop("small").tobytes()
+    for number, array in enumerate(arrays.values(), 1):
+        loaded = np.load(tmp_path / f"{number}.npy")
+        assert loaded.dtype == array.dtype
+        np.testing.assert_array_equal(loaded, array, strict=True)
+
+
+def test_kdc_unpack_refuses_a_damaged_file(tmp_path, kdc_unpack):
+    file = tmp_path / "t.kdc"
+    file.write_bytes(container.save({"b": np.arange(3)})[:-1])
+    ran = kdc_unpack(file)
     assert ran.returncode == 1
     assert "checksum" in ran.stderr
+
+
+def test_kdc_unpack_prints_hostile_names_safely(tmp_path, kdc_unpack):
+    file = tmp_path / "t.kdc"
+    file.write_bytes(container.save({"a\x1b[2J\nb\u202e": np.arange(3)}, {"k\t": "\x07"}))
+    lines = kdc_unpack(file).stdout.splitlines()
+    assert lines[:2] == [r"k\x09: \x07", r"a\x1b[2J\x0ab\xe2\x80\xae int64 3"]
 
 
 def test_the_code_on_the_page_compiles(tmp_path):
