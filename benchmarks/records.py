@@ -15,12 +15,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from records_recipe import RECIPES, Run
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", action="append", choices=("lenet-300-100", "lenet-5"))
+    parser.add_argument("--network", action="append", choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "mnist.npz")
     parser.add_argument("--folder", type=Path, help="where stages are kept")
@@ -28,7 +30,7 @@ def main():
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folder = arguments.folder or ROOT / "build" / "records" / arguments.data.stem
-    networks = arguments.network or ["lenet-300-100", "lenet-5"]
+    networks = arguments.network or list(RECIPES)
     if arguments.run:
         run(arguments.run, arguments.seeds[0], arguments.data, folder)
         return 0
@@ -36,9 +38,8 @@ def main():
         # The teacher answers first; each run has a process of its own, with a backend of its own.
         start("teacher", 0, arguments, folder, "tensorflow")
     for network in networks if not arguments.collect else ():
-        backend = "jax" if network == "lenet-300-100" else "tensorflow"
         for seed in arguments.seeds:
-            start(network, seed, arguments, folder, backend)
+            start(network, seed, arguments, folder, RECIPES[network].backend)
     import records_results
 
     # Other data gives results, but no records of ours.
@@ -56,7 +57,6 @@ def start(what, seed, arguments, folder, backend):
 def run(what, seed, path, folder):
     import numpy as np
     import records_data as data
-    import records_recipe
 
     split = data.load(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,7 @@ def run(what, seed, path, folder):
     copies = np.load(kept, mmap_mode="r")
     logits = data.answers(split, copies, folder)
     if what != "teacher":
-        recipe = records_recipe.RECIPES[what]
-        print(records_recipe.Run(what, recipe, split, seed, folder, (copies, logits)).run())
+        print(Run(what, RECIPES[what], split, seed, folder, (copies, logits)).run())
 
 
 if __name__ == "__main__":

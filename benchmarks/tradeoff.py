@@ -41,11 +41,13 @@ def published():
 
 def ours():
     """The points measured here: `kind` is "stage" for those of a record, "file" for whole runs."""
-    for name, result in json.loads((RESULTS / "records.json").read_text())["networks"].items():
-        for stage, of_stage in result["record"]["stages"].items():
-            yield _point(name, f"after {stage}", of_stage, "stage")
+    for recipe, result in json.loads((RESULTS / "records.json").read_text())["networks"].items():
+        network = recipe.removesuffix("-smaller")
+        if network == recipe:
+            for stage, of_stage in result["record"]["stages"].items():
+                yield _point(network, f"after {stage}", of_stage, "stage")
         for report in result["seeds"]:
-            yield _point(name, f"record recipe, seed {report['seed']}", report, "file")
+            yield _point(network, f"{recipe}, seed {report['seed']}", report, "file")
     for report in json.loads((RESULTS / "demo.json").read_text())["seeds"]:
         whole = {**report, "bytes": report["file_bytes"]}
         yield _point("lenet-300-100", f"make demo, seed {report['seed']}", whole, "file")
