@@ -45,6 +45,7 @@ class Recipe:
         ranking: How weights rank.
         teacher: Whether there is one.
         copies: Whether there are altered copies of the training pictures.
+        share_end: The share of that stage's epochs after which weights keep their shared value.
         straight_through: Whether weights change their shared value in training.
         ordered: Whether units are put into the best order.
     """
@@ -66,6 +67,7 @@ class Recipe:
     thin_end: float = 0.65
     prune_begin: float = 0.0
     prune_end: float = 0.7
+    share_end: float = 0.7
     batch_size: int = 128
     temperature: float = 3.0
     teacher_share: float = 0.9
@@ -102,7 +104,7 @@ RECIPES = {
     ),
 }
 # The same with half as many weights, at the errors of the smallest published files.
-RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.012, thin_kept=0.009)
+RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.014, thin_kept=0.01)
 RECIPES["lenet-5-smaller"] = replace(RECIPES["lenet-5"], kept=0.0075, thin_kept=0.005)
 
 
@@ -218,7 +220,9 @@ class Run:
             straight_through=recipe.straight_through,
             verbose=False,
         )
-        watch = kdc.UpdateCentroids(reassign=recipe.straight_through, frequency=20)
+        watch = kdc.UpdateCentroids(
+            reassign=recipe.straight_through, frequency=20, end=recipe.share_end
+        )
         self._train(shared, recipe.share_epochs, recipe.share_rate, watch)
         return shared
 
