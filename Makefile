@@ -9,7 +9,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
 	tests/test_rebuilding.py
 # And on JAX, whose trainer keeps the state to itself, all ways of training.
-TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
+TRAINING := tests/test_ways_of_training.py tests/test_training_page.py tests/test_training_logs.py \
+	tests/test_summaries.py
 
 .PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-fullsize bench-compatibility bench-kills bench-micro \

@@ -189,7 +189,7 @@ def _unpack(options: argparse.Namespace) -> dict[str, Any]:
 
         keras.ops.zeros(1)
 
-    load_model(source).save(target)
+    load_model(source, verbose=sys.stderr.isatty()).save(target)
     size = target.stat().st_size
     return report(
         options,
