@@ -84,8 +84,8 @@ RECIPES = {
     "lenet-300-100": Recipe(
         kdc.models.lenet_300_100,
         "jax",
-        kept=0.014,
-        thin_kept=0.01,
+        kept=0.016,
+        thin_kept=0.011,
         thin_epochs=20,
         prune_epochs=70,
         prune_end=0.8,
