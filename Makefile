@@ -13,8 +13,8 @@ TRAINING := tests/test_ways_of_training.py tests/test_training_page.py tests/tes
 	tests/test_summaries.py
 
 .PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
-	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
+	bench-format-bytes bench-format-model bench-fullsize bench-compatibility bench-kills bench-micro \
+	bench-micro-network bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
 	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c fuzz fuzz-mutants fuzz-c clean
 
 help: ## Show this help
@@ -87,6 +87,14 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+build/fullsize/.installed: benchmarks/requirements-fullsize.txt
+	$(PYTHON) -m venv build/fullsize
+	build/fullsize/bin/pip install --quiet --requirement benchmarks/requirements-fullsize.txt
+	@touch $@
+
+bench-fullsize: setup build/fullsize/.installed ## AlexNet and VGG-16 through all stages, into benchmarks/results/
+	$(BIN)/python benchmarks/fullsize.py
 
 bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
 	$(BIN)/python benchmarks/compress.py

@@ -45,6 +45,7 @@ class Recipe:
         ranking: How weights rank.
         teacher: Whether there is one.
         copies: Whether there are altered copies of the training pictures.
+        share_end: The share of that stage's epochs after which weights keep their shared value.
         straight_through: Whether weights change their shared value in training.
         ordered: Whether units are put into the best order.
     """
@@ -53,7 +54,7 @@ class Recipe:
     backend: str
     kept: float
     thin_kept: float = 0.0
-    clusters: int = 8
+    clusters: int = 16
     bias_clusters: int = 4
     digits: int = 5
     dense_epochs: int = 10
@@ -62,10 +63,11 @@ class Recipe:
     share_epochs: int = 12
     dense_rate: float = 1e-3
     prune_rate: float = 2e-3
-    share_rate: float = 1e-3
+    share_rate: float = 3e-4
     thin_end: float = 0.65
     prune_begin: float = 0.0
     prune_end: float = 0.7
+    share_end: float = 0.7
     batch_size: int = 128
     temperature: float = 3.0
     teacher_share: float = 0.9
@@ -82,8 +84,8 @@ RECIPES = {
     "lenet-300-100": Recipe(
         kdc.models.lenet_300_100,
         "jax",
-        kept=0.022,
-        thin_kept=0.015,
+        kept=0.016,
+        thin_kept=0.011,
         thin_epochs=20,
         prune_epochs=70,
         prune_end=0.8,
@@ -92,7 +94,7 @@ RECIPES = {
     "lenet-5": Recipe(
         kdc.models.lenet_5,
         "tensorflow",
-        kept=0.0134,
+        kept=0.009,
         thin_kept=0.009,
         dense_epochs=3,
         prune_epochs=35,
@@ -102,8 +104,8 @@ RECIPES = {
     ),
 }
 # The same with half as many weights, at the errors of the smallest published files.
-RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.012, thin_kept=0.009)
-RECIPES["lenet-5-smaller"] = replace(RECIPES["lenet-5"], kept=0.0075, thin_kept=0.005)
+RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.01, thin_kept=0.0075)
+RECIPES["lenet-5-smaller"] = replace(RECIPES["lenet-5"], kept=0.0065)
 
 
 class Run:
@@ -218,7 +220,9 @@ class Run:
             straight_through=recipe.straight_through,
             verbose=False,
         )
-        watch = kdc.UpdateCentroids(reassign=recipe.straight_through, frequency=20)
+        watch = kdc.UpdateCentroids(
+            reassign=recipe.straight_through, frequency=20, end=recipe.share_end
+        )
         self._train(shared, recipe.share_epochs, recipe.share_rate, watch)
         return shared
 

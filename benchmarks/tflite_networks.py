@@ -29,7 +29,7 @@ LENETS = ROOT / "benchmarks" / "results" / "format"
 SPARSITY, CLUSTERS = 0.7, 16
 # Training images, and epochs of the baseline, of pruning and of sharing.
 TRAINING = (20_000, 6, 5, 2)
-LESS_TRAINING = {"EfficientNetB0": (6_000, 4, 3, 1)}
+LESS_TRAINING = {"EfficientNetB0": (12_000, 6, 4, 2)}
 SHAPE = (32, 32, 3)
 
 

@@ -20,7 +20,11 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-_WITH_LAYERS = ("keras_deepcomp.wrappers.pruning", "keras_deepcomp.wrappers.clustering")
+_WITH_LAYERS = (
+    "keras_deepcomp.wrappers.pruning",
+    "keras_deepcomp.wrappers.clustering",
+    "keras_deepcomp.models",
+)
 _LEGACY = "TF_USE_LEGACY_KERAS"
 
 Execute = Callable[[ModuleType], None]

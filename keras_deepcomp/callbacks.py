@@ -143,27 +143,37 @@ class UpdateCentroids(keras.callbacks.Callback):
             does the missing reassignment first.
         frequency: Batches between two reassignments, which also come at the end of each epoch;
             None for these alone.
+        end: The share of the epochs after which weights stay where they are. With the last epochs
+            for the centroids alone, the training comes to rest: weights between two centroids
+            otherwise go to and fro (Nagel et al. 2022, arXiv:2203.11086).
         rate: What a bit of the file is worth when weights are reassigned, see
             `keras_deepcomp.rate_distortion.assign`: about 0.01 makes files smaller, at the cost of
             some accuracy. Where weights train straight through and the optimizer keeps second
             moments, an error counts by these.
 
     Raises:
-        ValueError: A rate or frequency out of range; from `fit`: the model has no `ClusterWeights`
-            layer.
+        ValueError: A rate, frequency or end out of range; from `fit`: the model has no
+            `ClusterWeights` layer.
     """
 
     def __init__(
-        self, reassign: bool = False, frequency: int | None = None, rate: float = 0.0
+        self,
+        reassign: bool = False,
+        frequency: int | None = None,
+        rate: float = 0.0,
+        end: float = 1.0,
     ) -> None:
         super().__init__()
         if frequency is not None and frequency < 1:
             raise ValueError(f"frequency counts batches, at least 1; got {frequency!r}.")
+        if not 0.0 < end <= 1.0:
+            raise ValueError(f"end is a share of the epochs, above 0 and at most 1; got {end!r}.")
         if not 0.0 <= rate < float("inf"):
             raise ValueError(f"rate is what a bit is worth, at least 0; got {rate!r}.")
         self.reassign = reassign
         self.frequency = frequency
         self.rate = rate
+        self.end = end
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the wrappers."""
@@ -178,14 +188,15 @@ class UpdateCentroids(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers where the centroids are."""
-        if self.reassign and self._is_first_epoch and epoch > 0:
+        if self.reassign and self._is_first_epoch and self._moves(epoch - 1):
             self._reassign()  # nothing changes if the state was saved after it
         self._is_first_epoch = False
+        self._is_moving = self.reassign and self._moves(epoch)
         self._before = self._all_centroids()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Reassigns if that is due."""
-        if self.reassign and self.frequency and (batch + 1) % self.frequency == 0:
+        if self._is_moving and self.frequency and (batch + 1) % self.frequency == 0:
             sync(self.model)
             self._reassign()
 
@@ -194,8 +205,12 @@ class UpdateCentroids(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         logs.update(training_logs.centroid_shifts(self._before, self._all_centroids()))
         if self.reassign:
-            logs["reassigned"] = float(self._reassign())
+            logs["reassigned"] = float(self._reassign()) if self._is_moving else 0.0
         logs["coded_bytes"] = training_logs.coded_bytes(self.model)["coded_bytes"]
+
+    def _moves(self, epoch: int) -> bool:
+        """Whether weights are reassigned at the end of an epoch, counted from 0."""
+        return epoch >= 0 and epoch + 1 <= max(1, round(self.end * self.params["epochs"]))
 
     def _reassign(self) -> int:
         return sum(

@@ -165,7 +165,7 @@ def cluster_weights(
         number_of_clusters: Size of each codebook, 2 to 65,535: an int for all layers; a dict from
             layer name or regular expression to int, where layers that are not named are left alone;
             or a callable on the layer that gives an int, or None to leave it alone.
-        cluster_centroids_init: "linear", "density", "random" or "kmeans++", see
+        cluster_centroids_init: "linear", "density", "compander", "random" or "kmeans++", see
             `keras_deepcomp.centroids.kmeans`; or one of tfmot's `CentroidInitialization`.
         filters: Which layers, as in `prune_low_magnitude`.
         seed: For the random initializations.

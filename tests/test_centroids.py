@@ -65,6 +65,12 @@ def test_close_to_the_optimum(init):
     assert best * (1 - 1e-9) <= squared_error(values, kmeans(values, 8, init)) <= worst * best
 
 
+def test_compander_is_closest_where_there_are_many_clusters():
+    values = np.random.default_rng(4).laplace(size=20_000)
+    errors = {init: squared_error(values, kmeans(values, 64, init)) for init in INITS}
+    assert errors["compander"] == min(errors.values())
+
+
 def test_linear_keeps_the_few_large_values():
     rng = np.random.default_rng(1)
     values = np.concatenate([rng.standard_normal(5000) * 0.05, [1.0, -1.1]])
@@ -88,7 +94,11 @@ def test_deterministic_by_seed():
 @pytest.mark.parametrize(
     ("values", "arguments", "says"),
     [
-        ([1.0], {"init": "zeros"}, "expected one of 'linear', 'density', 'random', 'kmeans"),
+        (
+            [1.0],
+            {"init": "zeros"},
+            "expected one of 'linear', 'density', 'compander', 'random', 'kmeans",
+        ),
         ([], {}, "empty"),
         ([1.0, np.nan], {}, "NaN"),
         ([1.0, np.inf], {}, "infinity"),
@@ -116,5 +126,5 @@ def test_initializations_by_the_names_of_tfmot():
     for name in ("LINEAR", "Kmeans_Plus_Plus", "DENSITY_BASED", "CentroidInitialization.RANDOM"):
         assert as_initialization(name) in ("linear", "kmeans++", "density", "random")
     for name in ("best", None, 3):
-        with pytest.raises(ValueError, match="expected one of 'linear', 'density', 'random'"):
+        with pytest.raises(ValueError, match="expected one of 'linear', 'density', 'compander'"):
             as_initialization(name)

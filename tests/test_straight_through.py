@@ -47,6 +47,18 @@ def test_originals_train_and_weights_change_their_centroid():
     assert history["loss"][-1] < history["loss"][0]
 
 
+def test_weights_stay_where_they_are_after_the_end():
+    shared = shared_model(straight_through=True)
+    assert fit(shared, epochs=5, frequency=2, end=0.4)["reassigned"][2:] == [0, 0, 0]
+    before = [w.assignments("kernel") for w in find_wrappers(shared)]
+    # The same training goes on later, whose weights have come to rest.
+    callback = kdc.UpdateCentroids(reassign=True, frequency=2, end=0.4)
+    shared.fit(X, Y, batch_size=8, initial_epoch=3, epochs=5, verbose=0, callbacks=[callback])
+    for wrapper, old in zip(find_wrappers(shared), before, strict=True):
+        np.testing.assert_array_equal(wrapper.assignments("kernel"), old)
+    assert sum(fit(shared, epochs=1, end=0.4)["reassigned"]) > 0  # one epoch there always is
+
+
 def test_originals_rest_without_it():
     shared = shared_model()
     before = [array(w.layer.kernel) for w in find_wrappers(shared)]
@@ -105,7 +117,7 @@ def test_it_is_saved_with_the_model(tmp_path):
     np.testing.assert_array_equal(again.predict(X, verbose=0), shared.predict(X, verbose=0))
 
 
-@pytest.mark.parametrize("arguments", [{"rate": -1.0}, {"frequency": 0}])
+@pytest.mark.parametrize("arguments", [{"rate": -1.0}, {"frequency": 0}, {"end": 0}, {"end": 1.5}])
 def test_wrong_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"at least"):
+    with pytest.raises(ValueError, match=r"at least|at most 1"):
         kdc.UpdateCentroids(reassign=True, **arguments)

@@ -44,8 +44,8 @@ class ClusterWeights(WeightSubstitution):
             weights that it has.
         number_of_clusters: Size of the codebook, zero not counted: one int of at least 2, or a
             list with one for each weight that takes part, in their order.
-        cluster_centroids_init: "linear" (the paper's best), "density", "random" or "kmeans++", or
-            one of tfmot's `CentroidInitialization`.
+        cluster_centroids_init: "linear" (the paper's best), "density", "compander", "random" or
+            "kmeans++", or one of tfmot's `CentroidInitialization`.
         seed: For the random initializations.
         cluster_per_channel: Whether each output channel has a codebook of its own. Then the
             centroids have the shape (channels, size), and where a channel has fewer distinct values
@@ -111,7 +111,7 @@ class ClusterWeights(WeightSubstitution):
             "assignments": self.add_weight(
                 name=f"{prefix}_assignments",
                 shape=variable.shape,
-                dtype="uint8" if codebook.shape[-1] < 256 else "uint16",
+                dtype=np.dtype(_assignments_type(codebook.shape[-1])).name,
                 initializer=_Exactly(assignments),
                 trainable=False,
             ),
@@ -198,10 +198,14 @@ class ClusterWeights(WeightSubstitution):
 
     def _share_row(self, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         taken = weights != 0 if self.preserve_sparsity else np.ones(weights.shape, bool)
-        if not taken.any():
-            return np.zeros(1), np.zeros(weights.shape, np.intp)
-        codebook = kmeans_1d.kmeans(weights[taken], count, self.cluster_centroids_init, self.seed)
-        return codebook, np.where(taken, kmeans_1d.assign(weights, codebook) + 1, 0)
+        values = weights[taken]
+        if not values.size:
+            return np.zeros(1), np.zeros(weights.shape, np.uint8)
+        codebook = kmeans_1d.kmeans(values, count, self.cluster_centroids_init, self.seed)
+        kind = _assignments_type(codebook.size)
+        assignments = np.zeros(weights.shape, kind)
+        assignments[taken] = kmeans_1d.assign(values, codebook, kind) + kind(1)
+        return codebook, assignments
 
     def effective_value(self, name: str) -> Any:
         """The shared value of each weight; +0.0 where it was zero."""
@@ -339,6 +343,11 @@ def _as_aggregation(aggregation: Any) -> str:
             f'gradient_aggregation is "sum", as in the paper, or "mean"; got {aggregation!r}.'
         )
     return name
+
+
+def _assignments_type(clusters: int) -> type[np.unsignedinteger[Any]]:
+    """The type of assignments, which are 0 for zero and at most the number of clusters."""
+    return np.uint8 if clusters < 256 else np.uint16
 
 
 def _starts(shape: tuple[int, ...], axes: tuple[int, ...], size: int) -> np.ndarray:
