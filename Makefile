@@ -9,12 +9,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
 	tests/test_rebuilding.py
 # And on JAX, whose trainer keeps the state to itself, all ways of training.
-TRAINING := tests/test_ways_of_training.py tests/test_training_page.py
+TRAINING := tests/test_ways_of_training.py tests/test_training_page.py tests/test_training_logs.py \
+	tests/test_summaries.py
 
 .PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
-	bench-format-bytes bench-format-model bench-compatibility bench-kills bench-micro bench-micro-network \
-	bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
-	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c peers-table docs fuzz fuzz-mutants fuzz-c clean
+	bench-format-bytes bench-format-model bench-fullsize bench-compatibility bench-kills bench-micro \
+	bench-micro-network bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
+	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c peers-table docs \
+	fuzz fuzz-mutants fuzz-c clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -96,6 +98,14 @@ bench-format-bytes: ## The same bytes from each Python, numpy and bitarray, into
 
 bench-format-model: setup ## A whole VGG-16 as .kdc against .keras, into benchmarks/results/
 	$(BIN)/python benchmarks/format_vgg16.py
+
+build/fullsize/.installed: benchmarks/requirements-fullsize.txt
+	$(PYTHON) -m venv build/fullsize
+	build/fullsize/bin/pip install --quiet --requirement benchmarks/requirements-fullsize.txt
+	@touch $@
+
+bench-fullsize: setup build/fullsize/.installed ## AlexNet and VGG-16 through all stages, into benchmarks/results/
+	$(BIN)/python benchmarks/fullsize.py
 
 bench-compress: setup ## kdc.compress with its defaults: size, time, kills, into benchmarks/results/
 	$(BIN)/python benchmarks/compress.py

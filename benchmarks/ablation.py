@@ -30,7 +30,9 @@ VARIANTS = {
     "units prepared by no thinning": ({"thin_kept": 0.0}, ("dense",)),
     "biases left alone": ({"biases": False}, ("dense",)),
     "no change of centroids": ({"straight_through": False}, BEFORE_SHARING),
-    "16 centroids": ({"clusters": 16}, BEFORE_SHARING),
+    "no rest before the end": ({"share_end": 1.0}, BEFORE_SHARING),
+    "8 centroids": ({"clusters": 8}, BEFORE_SHARING),
+    "sharing at the full learning rate": ({"share_rate": 2e-3}, BEFORE_SHARING),
     "centroids with all digits": ({"digits": 23}, (*BEFORE_SHARING, "share")),
     "units in no order": ({"ordered": False}, (*BEFORE_SHARING, "share")),
 }

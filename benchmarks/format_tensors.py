@@ -108,29 +108,48 @@ def share(values, clusters):
     return centroids, np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)
 
 
+def chances_of(shape, density, rng, spread=1.0, rounds=3):
+    """The probability of each weight of a layer to be kept, shape (rows, output channels).
+
+    Densities are log-normal by input channel, by position in a window, and by output channel, as
+    they are in trained layers; the more widely, the larger `spread`.
+    """
+    inputs, outputs = shape[-2:]
+    positions = int(np.prod(shape[:-2]))
+    by_position, by_input = rng.normal(0, 0.2, (positions, 1)), rng.normal(0, 0.6, (1, inputs))
+    by_row = np.exp(spread * (by_position + by_input)).ravel()
+    by_column = np.exp(spread * rng.normal(0, 0.4, outputs))
+    chances = np.outer(by_row, by_column).astype(np.float32)
+    chances *= density / chances.mean()
+    for _ in range(rounds):
+        np.minimum(chances, 0.98, out=chances)
+        chances *= density / chances.mean()
+    return chances
+
+
+def kept_weights(shape, density, rng, **spreading):
+    """The flat places of weights that are kept, and the scale of each weight there.
+
+    Scales go with the densities of rows and columns, less widely.
+    """
+    chances = chances_of(shape, density, rng, **spreading)
+    kept = np.flatnonzero(rng.random(chances.shape, dtype=np.float32) < chances)
+    return kept, (chances.ravel()[kept] / density) ** 0.25
+
+
 def pruned_and_shared(shape, density, bits, seed):
     """A synthetic layer, float32, as pruning by magnitude and sharing would leave it.
 
-    Densities are log-normal by input channel, by position in a window, and by output channel, as
-    they are in trained layers, and so are the scales of the weights, less widely. Weights that are
-    kept have the tail of a normal distribution, beyond a threshold of 1.
+    See `kept_weights`. Weights that are kept have the tail of a normal distribution, beyond a
+    threshold of 1.
     """
     rng = np.random.default_rng(seed)
-    inputs, outputs = shape[-2:]
-    positions = int(np.prod(shape[:-2]))
-    by_row = np.exp(rng.normal(0, 0.2, (positions, 1)) + rng.normal(0, 0.6, (1, inputs))).ravel()
-    by_column = np.exp(rng.normal(0, 0.4, outputs))
-    chances = np.outer(by_row, by_column).astype(np.float32)
-    chances *= density / chances.mean()
-    for _ in range(3):
-        np.minimum(chances, 0.98, out=chances)
-        chances *= density / chances.mean()
-    kept = np.flatnonzero(rng.random(chances.shape, dtype=np.float32) < chances)
-    scales = (chances.ravel()[kept] / density) ** 0.25 / NormalDist().inv_cdf(1 - density / 2)
+    kept, scales = kept_weights(shape, density, rng)
+    scales = scales / NormalDist().inv_cdf(1 - density / 2)
     values = np.sqrt(1 + 2 * scales**2 * rng.exponential(size=len(kept)))
     values *= rng.choice([-1, 1], len(kept))
     centroids, assignments = share(values, 2**bits - 1)
-    tensor = np.zeros(chances.size, np.float32)
+    tensor = np.zeros(int(np.prod(shape)), np.float32)
     tensor[kept] = centroids[assignments]
     return tensor.reshape(shape)
 

@@ -54,7 +54,7 @@ class Recipe:
     backend: str
     kept: float
     thin_kept: float = 0.0
-    clusters: int = 8
+    clusters: int = 16
     bias_clusters: int = 4
     digits: int = 5
     dense_epochs: int = 10
@@ -63,7 +63,7 @@ class Recipe:
     share_epochs: int = 12
     dense_rate: float = 1e-3
     prune_rate: float = 2e-3
-    share_rate: float = 1e-3
+    share_rate: float = 3e-4
     thin_end: float = 0.65
     prune_begin: float = 0.0
     prune_end: float = 0.7
@@ -84,8 +84,8 @@ RECIPES = {
     "lenet-300-100": Recipe(
         kdc.models.lenet_300_100,
         "jax",
-        kept=0.022,
-        thin_kept=0.015,
+        kept=0.016,
+        thin_kept=0.011,
         thin_epochs=20,
         prune_epochs=70,
         prune_end=0.8,
@@ -94,7 +94,7 @@ RECIPES = {
     "lenet-5": Recipe(
         kdc.models.lenet_5,
         "tensorflow",
-        kept=0.0134,
+        kept=0.009,
         thin_kept=0.009,
         dense_epochs=3,
         prune_epochs=35,
@@ -104,8 +104,8 @@ RECIPES = {
     ),
 }
 # The same with half as many weights, at the errors of the smallest published files.
-RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.014, thin_kept=0.01)
-RECIPES["lenet-5-smaller"] = replace(RECIPES["lenet-5"], kept=0.0075, thin_kept=0.005)
+RECIPES["lenet-300-100-smaller"] = replace(RECIPES["lenet-300-100"], kept=0.01, thin_kept=0.0075)
+RECIPES["lenet-5-smaller"] = replace(RECIPES["lenet-5"], kept=0.0065)
 
 
 class Run:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keras_deepcomp.reporting.summary import summary
     from keras_deepcomp.saving import load_model, load_weights, save_model
     from keras_deepcomp.shrinking import shrink
+    from keras_deepcomp.summaries import PruningSummaries
     from keras_deepcomp.wrappers.clustering import ClusterWeights
     from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 
@@ -55,6 +56,7 @@ _HOME = {
     "load_model": "saving",
     "load_weights": "saving",
     "save_model": "saving",
+    "PruningSummaries": "summaries",
     "ClusterWeights": "wrappers.clustering",
     "PruneLowMagnitude": "wrappers.pruning",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "FormatError",
     "PruneLowMagnitude",
     "PruningDriver",
+    "PruningSummaries",
     "ResumeError",
     "UpdateCentroids",
     "UpdatePruningStep",

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_deepcomp.devices import check_strategy, to_numpy
+from keras_deepcomp import training_logs
+from keras_deepcomp.devices import check_strategy, sync, to_numpy
 from keras_deepcomp.driver import PruningDriver, pruning_wrappers
 from keras_deepcomp.ranking import has_second_moments, second_moments
 from keras_deepcomp.wrappers.clustering import ClusterWeights
-from keras_deepcomp.wrappers.pruning import PruneLowMagnitude
 from keras_deepcomp.wrappers.substitution import find_wrappers
 
 
@@ -27,8 +27,10 @@ class UpdatePruningStep(keras.callbacks.Callback):
     runs; a training that was interrupted goes on with the plan that it had, whether with
     `initial_epoch=` or with fewer epochs.
 
-    Adds to the logs, at the end of each epoch, `sparsity` over all pruned weights and
-    `sparsity/<layer>` for each layer.
+    Adds to the logs, at the end of each epoch, `sparsity` over all pruned weights,
+    `sparsity/<layer>` and `threshold/<layer>` for each layer (for each weight of a layer that has
+    several: `threshold/<layer>/<weight>`), and `coded_bytes`, an estimate of what the tensors take
+    in a file if the model is saved as it is.
 
     Args:
         optimizer: Whose steps count: None for `model.optimizer`. For models whose `train_step`
@@ -85,10 +87,12 @@ class UpdatePruningStep(keras.callbacks.Callback):
             self._driver.announce()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Logs the sparsity."""
+        """Logs sparsity, thresholds and the estimated size."""
         if logs is not None:
-            _sync(self.model)
-            logs.update(sparsity_logs(self._wrappers))
+            sync(self.model)
+            logs.update(training_logs.sparsities(self._wrappers))
+            logs.update(training_logs.thresholds(self._wrappers))
+            logs["coded_bytes"] = training_logs.coded_bytes(self.model)["coded_bytes"]
 
     def on_train_end(self, logs: Any = None) -> None:
         """Does what is due at the last step; warns if the schedule is not done."""
@@ -107,7 +111,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
         self._driver.finish(step)
 
     def _read_step(self) -> int:
-        _sync(self.model)
+        sync(self.model)
         return _as_int(self._optimizer.iterations)
 
     def _planned(self, epoch: int, step: int) -> tuple[int, int | None]:
@@ -122,22 +126,14 @@ class UpdatePruningStep(keras.callbacks.Callback):
         return max(0, step - steps_in(epoch)), step + steps_in(epochs - epoch)
 
 
-def sparsity_logs(wrappers: list[PruneLowMagnitude]) -> dict[str, float]:
-    """`sparsity` over all pruned weights together, and `sparsity/<layer>` for each layer."""
-    each = [wrapper.sparsity for wrapper in wrappers]
-    sizes = [sum(int(np.prod(v.shape)) for v in w.weight_variables.values()) for w in wrappers]
-    total = sum(size * sparsity for size, sparsity in zip(sizes, each, strict=True)) / sum(sizes)
-    names = [f"sparsity/{wrapper.layer.name}" for wrapper in wrappers]
-    return {"sparsity": total, **dict(zip(names, each, strict=True))}
-
-
 class UpdateCentroids(keras.callbacks.Callback):
     """Watches the centroids during `fit`, and reassigns weights to them where asked.
 
     Training moves the centroids by gradient and leaves the assignments alone, as the paper does;
     so this callback is not needed for training. It adds to the logs, at the end of each epoch,
-    `centroid_shift`: the mean distance that the centroids have moved since the epoch began, over
-    all layers.
+    `centroid_shift`, the mean distance that the centroids have moved since the epoch began, over
+    all layers, `centroid_shift/<layer>` for each, and `coded_bytes`, an estimate of what
+    the tensors take in a file if the model is saved as it is.
 
     Args:
         reassign: Whether, at the end of each epoch, each weight goes to the present centroid that
@@ -201,16 +197,16 @@ class UpdateCentroids(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Reassigns if that is due."""
         if self._is_moving and self.frequency and (batch + 1) % self.frequency == 0:
-            _sync(self.model)
+            sync(self.model)
             self._reassign()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs how far they moved, and reassigns."""
         logs = {} if logs is None else logs
-        shift = float(np.mean(np.abs(self._all_centroids() - self._before)))
-        logs["centroid_shift"] = shift
+        logs.update(training_logs.centroid_shifts(self._before, self._all_centroids()))
         if self.reassign:
             logs["reassigned"] = float(self._reassign()) if self._is_moving else 0.0
+        logs["coded_bytes"] = training_logs.coded_bytes(self.model)["coded_bytes"]
 
     def _moves(self, epoch: int) -> bool:
         """Whether weights are reassigned at the end of an epoch, counted from 0."""
@@ -230,25 +226,10 @@ class UpdateCentroids(keras.callbacks.Callback):
         moments = second_moments(optimizer, variable)
         return None if moments is None or not moments.any() else moments
 
-    def _all_centroids(self) -> np.ndarray:
-        _sync(self.model)
-        return np.concatenate(
-            [
-                w.centroids(name).astype(np.float64).ravel()
-                for w in self._wrappers
-                for name in w.weight_variables
-            ]
-        )
+    def _all_centroids(self) -> training_logs.Centroids:
+        sync(self.model)
+        return training_logs.centroids_of(self._wrappers)
 
 
 def _as_int(variable: Any) -> int:
     return int(to_numpy(variable))
-
-
-def _sync(model: keras.Model) -> None:
-    """Brings the variables up to date under JAX, whose trainer keeps its own copy during `fit`.
-
-    It also tells the trainer to read them again before the next batch.
-    """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()

@@ -1,7 +1,8 @@
 """The command line `keras-deepcomp`.
 
 Errors are one line on standard error. Exit codes: 0 done, 1 it failed (a damaged file, a missing
-one), 2 the command line was wrong. Frameworks are imported only by the commands that need one.
+one), 2 the command line was wrong, 130 interrupted, as shells have it. Frameworks are imported only
+by the commands that need one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_deepcomp
+from keras_deepcomp import completion
 from keras_deepcomp.compressing import commands as compressing
 from keras_deepcomp.printable import printable
 from keras_deepcomp.subcommands import (
@@ -28,6 +31,7 @@ from keras_deepcomp.subcommands import (
     existing,
     quietly,
     report,
+    with_example,
 )
 from keras_deepcomp.tflite import commands as tflite
 
@@ -47,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     try:
         result = command(options)
+    except BrokenPipeError:
+        raise  # the reader's own business, see `entry_point`
     except KeyboardInterrupt:
-        return _failed("interrupted")
+        return _failed("interrupted", 128 + signal.SIGINT)
     except (OSError, ValueError, TypeError, ImportError) as error:
         return _failed(_one_line(error))
     if options.json:
@@ -71,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Deep Compression for Keras 3: prune, share, Huffman-code; the same bits back.",
+        **with_example(f"{PROGRAM} inspect model.kdc"),
     )
     parser.add_argument("--version", action="version", version=keras_deepcomp.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -82,9 +89,17 @@ def _parser() -> argparse.ArgumentParser:
         "compress LeNet-300-100 on MNIST, from training to the decoded file",
         "--data mnist.npz --out demo",
     )
-    demo.add_argument("--data", help="MNIST as .npz; without it, Keras downloads it")
-    demo.add_argument("--out", default="demo", help="folder for the results (default: demo)")
-    demo.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    demo.add_argument(
+        "--data", metavar="FILE", help="MNIST as .npz; without it, Keras downloads it"
+    )
+    demo.add_argument(
+        "-o",
+        "--out",
+        metavar="FOLDER",
+        default="demo",
+        help="the folder for the results (default: demo)",
+    )
+    demo.add_argument("--seed", metavar="N", type=int, default=0, help="random seed (default: 0)")
 
     compressing.add_to(commands)
 
@@ -94,30 +109,37 @@ def _parser() -> argparse.ArgumentParser:
         "code a Keras model (.keras or .h5) as a .kdc file, losslessly",
         "model.keras model.kdc",
     )
-    pack.add_argument("model", help="a .keras or .h5 file")
-    pack.add_argument("kdc", nargs="?", help="the file to write (default: MODEL with .kdc)")
+    pack.add_argument("model", metavar="MODEL", help="a .keras or .h5 file")
+    pack.add_argument(
+        "kdc", metavar="KDC", nargs="?", help="the .kdc file to write (default: MODEL with .kdc)"
+    )
     add_effort(pack)
 
     unpack = add(
         "unpack", _unpack, "decode a .kdc file into a Keras model", "model.kdc model.keras"
     )
-    unpack.add_argument("kdc", help="a .kdc file")
+    unpack.add_argument("kdc", metavar="KDC", help="a .kdc file")
     unpack.add_argument(
-        "model", nargs="?", help="the .keras or .h5 file to write (default: KDC with .keras)"
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="the .keras or .h5 file to write (default: KDC with .keras)",
     )
 
     inspect = add("inspect", _inspect, "show what each tensor takes in a .kdc file", "model.kdc")
-    inspect.add_argument("kdc", help="a .kdc file")
+    inspect.add_argument("kdc", metavar="KDC", help="a .kdc file")
 
     page = add(
         "report",
         _report,
         "show in one HTML file what a model has lost, and where the bytes went",
-        'model.kdc -o report.html --metric "error, %%" 1.36 1.25',
+        'model.kdc -o report.html --metric "error, %" 1.36 1.25',
     )
-    page.add_argument("kdc", help="a .kdc file")
-    page.add_argument("other", nargs="?", help="a second one, to compare them")
-    page.add_argument("-o", "--out", help="the file to write (default: KDC with .html)")
+    page.add_argument("kdc", metavar="KDC", help="a .kdc file")
+    page.add_argument("other", metavar="KDC", nargs="?", help="a second one, to compare them")
+    page.add_argument(
+        "-o", "--out", metavar="FILE", help="the .html file to write (default: KDC with .html)"
+    )
     page.add_argument("--before", metavar="KDC", help="the model before compression, as .kdc")
     page.add_argument(
         "--metric",
@@ -127,8 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     verify = add("verify", _verify, "check a .kdc file and decode all of it", "model.kdc")
-    verify.add_argument("kdc", help="a .kdc file")
+    verify.add_argument("kdc", metavar="KDC", help="a .kdc file")
     tflite.add_to(commands)
+    completion.add_to(commands, _parser)
     return parser
 
 
@@ -189,7 +212,7 @@ def _unpack(options: argparse.Namespace) -> dict[str, Any]:
 
         keras.ops.zeros(1)
 
-    load_model(source).save(target)
+    load_model(source, verbose=sys.stderr.isatty()).save(target)
     size = target.stat().st_size
     return report(
         options,
@@ -248,7 +271,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _failed(why: str) -> int:
+def _failed(why: str, code: int = 1) -> int:
     # An error may quote a file, and a file may hold anything.
     print(f"{PROGRAM}: error: {printable(why, None)}", file=sys.stderr)
-    return 1
+    return code

@@ -39,6 +39,15 @@ def to_numpy(value: Any, copy: bool = True) -> np.ndarray:
     return array
 
 
+def sync(model: keras.Model) -> None:
+    """Brings the variables up to date under JAX, whose trainer keeps its own copy during `fit`.
+
+    It also tells the trainer to read them again before the next batch.
+    """
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
 def _gathered(value: Any) -> Any:
     if keras.backend.backend() != "jax":
         return value

@@ -19,6 +19,7 @@ from keras_deepcomp.container import FormatError
 from keras_deepcomp.conversion import strip
 from keras_deepcomp.devices import on_this_process, to_numpy
 from keras_deepcomp.naming import aligned, variable_names
+from keras_deepcomp.progress import counting_bytes
 from keras_deepcomp.quantized import is_quantized
 from keras_deepcomp.rebuilding import finalize
 from keras_deepcomp.tflite import restoring
@@ -50,7 +51,8 @@ def save_model(
         architecture: Whether to store the architecture. Without it the file holds the weights
             alone, for `load_weights`.
         effort: How long to search for a smaller file, 0 (no search) to 9.
-        verbose: Whether to show the progress.
+        verbose: Whether to show the progress on standard error: a bar with the time left on a
+            terminal, and elsewhere a line every ten seconds.
 
     Returns:
         The size of the file in bytes.
@@ -61,7 +63,7 @@ def save_model(
         OSError: The file cannot be written; an older one is as it was.
     """
     tensors, metadata = contents_of(model, architecture)
-    with _progress(verbose, "Saving") as progress:
+    with counting_bytes(verbose, "Saving") as progress:
         return container.save_file(tensors, path, metadata, effort, progress)
 
 
@@ -80,7 +82,8 @@ def load_model(
         path: The file.
         custom_objects: Name -> class, for custom layers that are not registered with Keras.
         max_bytes: The most memory that the decoded tensors may take.
-        verbose: Whether to show the progress.
+        verbose: Whether to show the progress on standard error: a bar with the time left on a
+            terminal, and elsewhere a line every ten seconds.
 
     Returns:
         An ordinary Keras model, not compiled, with every variable bit-identical to the one saved.
@@ -89,7 +92,10 @@ def load_model(
         FormatError: The file is damaged, hostile, or not a Keras model.
         OSError: The file cannot be read.
     """
-    with container.open_file(path, max_bytes) as file, _progress(verbose, "Loading") as progress:
+    with (
+        container.open_file(path, max_bytes) as file,
+        counting_bytes(verbose, "Loading") as progress,
+    ):
         text = file.metadata.get(ARCHITECTURE)
         if text is None:
             if restoring.MARK in file.metadata:
@@ -210,27 +216,6 @@ def _decoded(
         del tensor
         if progress is not None:
             progress(done, total)
-
-
-@contextlib.contextmanager
-def _progress(wanted: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on the terminal that counts bytes in memory, or nothing."""
-    if not wanted:
-        yield None
-        return
-    from rich import progress as rich
-    from rich.console import Console
-
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.DownloadColumn(),
-        rich.TimeRemainingColumn(),
-    )
-    # What a command prints goes to stdout, and its progress does not.
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _misfit(variables: Sequence[keras.Variable], file: container.Archive) -> str | None:

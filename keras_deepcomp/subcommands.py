@@ -34,11 +34,19 @@ def add_command(
     """
     words = f"{PROGRAM} {group} {name}" if group else f"{PROGRAM} {name}"
     sub: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary, epilog=f"example: {words} {example}"
+        name, help=summary, description=summary, **with_example(f"{words} {example}")
     )
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
     sub.set_defaults(command=command)
     return sub
+
+
+def with_example(command: str) -> dict[str, Any]:
+    """What makes a parser's help end with an example, on a line of its own that can be copied."""
+    return {
+        "epilog": f"example:\n  {command}",
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
 
 
 def add_effort(command: argparse.ArgumentParser) -> None:

@@ -1,11 +1,35 @@
 """What several tests need."""
 
+import io
 import os
+import re
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
+
+COLOUR = re.compile(r"\x1b\[(?:[0-9]+;)*(?:3[0-8]|4[0-8]|9[0-7])[;0-9]*m")
+"""A terminal's control sequence that sets a colour; bold and the cursor's are others."""
+
+
+class Terminal(io.StringIO):
+    """What looks like a terminal, and keeps what it is sent."""
+
+    def isatty(self):
+        return True
+
+
+def terminal_as_stderr(monkeypatch, **environment):
+    """Makes standard error a terminal of 100 columns; returns it."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
 
 
 def run_python(code, *arguments, **environment):

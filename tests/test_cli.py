@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support import array, bits, dense_model, run_python
+from support import array, bits, dense_model, run_python, terminal_as_stderr
 
 import keras_deepcomp as kdc
-from keras_deepcomp import cli, container
+from keras_deepcomp import cli, completion, container
 
 
 @pytest.fixture
@@ -129,31 +129,40 @@ def test_wrong_command_lines_exit_with_2(capsys):
         assert "usage: keras-deepcomp" in capsys.readouterr().err
 
 
-COMMANDS = [[], ["demo"], ["pack"], ["unpack"], ["inspect"], ["verify"], ["tflite"]]
-TFLITE = [["tflite", name] for name in ("pack", "unpack", "convert", "micro", "carray")]
+COMMANDS = [words for words, _ in completion.parsers_of(cli._parser())]
 
 
-@pytest.mark.parametrize("command", COMMANDS + TFLITE)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([*command, "--help"])
     out = capsys.readouterr().out
     assert exit_.value.code == 0
-    assert "usage: keras-deepcomp" in out and ("COMMAND" in out or "example:" in out)
+    assert out.startswith(" ".join(["usage: keras-deepcomp", *command]))
+    assert re.search(rf"^example:\n  keras-deepcomp {' '.join(command)}.+\n\Z", out, re.M)
 
 
-def test_help_inspect_and_verify_import_no_framework(kdc_file):
+def test_help_inspect_verify_and_report_import_no_framework(kdc_file):
     code = """
-        import sys
+        import json, sys
         from keras_deepcomp import cli
-        for arguments in (["inspect", sys.argv[1]], ["verify", sys.argv[1]], ["--help"]):
+        file = sys.argv[1]
+        helps = [[*words, "--help"] for words in json.loads(sys.argv[2])]
+        for arguments in (["inspect", file], ["verify", file], ["report", file], *helps):
             try:
-                cli.main(arguments)
-            except SystemExit:
-                pass
+                assert cli.main(arguments) == 0
+            except SystemExit as done:
+                assert done.code == 0
         assert not {"keras", "tensorflow", "jax", "torch"} & sys.modules.keys()
     """
-    assert "decode" in run_python(code, kdc_file)
+    assert "decode" in run_python(code, kdc_file, json.dumps(COMMANDS))
+
+
+def test_json_is_all_of_the_output_on_a_terminal_too(model_file, capsys, monkeypatch):
+    terminal = terminal_as_stderr(monkeypatch)
+    assert cli.main(["pack", str(model_file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(model_file.with_suffix(".kdc"))
+    assert "Saving" in terminal.getvalue()
 
 
 def test_errors_are_one_line_of_the_process_too(tmp_path):

@@ -48,6 +48,7 @@ def surroundings(tmp_path_factory):
         kdc.tflite.convert(teacher, "model.tflite")
         yield {
             "keras_deepcomp": kdc,
+            "kdc": kdc,
             "teacher": teacher,
             "pruned": pruned,
             "x": x,

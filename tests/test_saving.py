@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from support import array, bits, compiled, dense_model, regression_data, run_python
+from support import (
+    COLOUR,
+    array,
+    bits,
+    compiled,
+    dense_model,
+    regression_data,
+    run_python,
+    terminal_as_stderr,
+)
 
 import keras_deepcomp as kdc
 from keras_deepcomp import architecture, container
@@ -352,8 +362,18 @@ def test_progress_is_shown_when_asked_for(tmp_path, capsys):
     kdc.save_model(dense_model(), path, verbose=True)
     kdc.load_model(path, verbose=True)
     kdc.save_model(dense_model(), path)
-    out, _ = capsys.readouterr()
-    assert out == ""
+    assert capsys.readouterr() == ("", "")  # no terminal, and too short for a line
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_progress_on_a_terminal(tmp_path, monkeypatch, environment):
+    terminal = terminal_as_stderr(monkeypatch, **environment)
+    kdc.save_model(dense_model(), tmp_path / "m.kdc", verbose=True)
+    kdc.load_model(tmp_path / "m.kdc", verbose=True)
+    shown = terminal.getvalue()
+    assert re.search(r"Saving.*4\.0/4\.0 kB.*\d:\d\d:\d\d", shown)  # the time that is left
+    assert re.search(r"Loading.*4\.0/4\.0 kB", shown)
+    assert bool(COLOUR.search(shown)) == (not environment)
 
 
 def test_efforts(tmp_path):

@@ -60,14 +60,6 @@ def test_all_results_are_on_the_page_of_benchmarks():
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
 
 
-def test_the_page_of_commands_has_each_command(monkeypatch):
-    for name in ("COLUMNS", "NO_COLOR"):
-        monkeypatch.setenv(name, "1")  # so that they are as before after the test
-    page = website("commands").page()
-    for command in ("pack", "verify", "compress", "tflite micro"):
-        assert f"\n## keras-deepcomp {command}\n" in page
-
-
 def test_a_notebook_is_a_page():
     (path, *_) = sorted((ROOT / "notebooks").glob("*.ipynb"))
     page = website("notebooks").page(path)

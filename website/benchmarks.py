@@ -18,6 +18,7 @@ TITLES = {
     "format": ("The format against others", "bench-format"),
     "format-study": ("What each choice of the format gains", "bench-format-study"),
     "format-vgg16": ("A whole VGG-16", "bench-format-model"),
+    "fullsize": ("AlexNet and VGG-16 at full size", "bench-fullsize"),
     "format-bytes": ("The same bytes everywhere", "bench-format-bytes"),
     "overhead": ("What a training step costs", "bench-overhead"),
     "kills": ("Trainings that were killed", "bench-kills"),

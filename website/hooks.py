@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from website import benchmarks, commands, notebooks, outside  # noqa: E402
+from website import benchmarks, notebooks, outside  # noqa: E402
 
 _SOURCES: dict[str, str] = {}
 """Address on the site -> path in the repository, of pages."""
@@ -31,10 +31,8 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
         read = notebooks.page if path.endswith(".ipynb") else Path.read_text
         texts[address], _SOURCES[address] = read(ROOT / path), path
         add(address, content=texts[address])
-    made = {"benchmarks.md": benchmarks.page(), "reference/command-line.md": commands.page()}
-    for address, text in made.items():
-        texts[address], _SOURCES[address] = text, f"docs/{address}"
-        add(address, content=text)
+    texts["benchmarks.md"], _SOURCES["benchmarks.md"] = benchmarks.page(), "docs/benchmarks.md"
+    add("benchmarks.md", content=texts["benchmarks.md"])
     needed: dict[str, str] = {}
     for address, text in texts.items():
         needed |= outside.on_site(text, _SOURCES[address], address)[1]

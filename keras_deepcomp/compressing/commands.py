@@ -17,26 +17,51 @@ def add_to(commands: Any) -> None:
         "look for the smallest .kdc file of a compiled Keras model within a budget",
         "model.keras --data data.npz --max-metric-drop 0.002 -o model.kdc",
     )
-    compress.add_argument("model", help="a .keras or .h5 file, compiled when it was saved")
+    compress.add_argument(
+        "model", metavar="MODEL", help="a .keras or .h5 file, compiled when it was saved"
+    )
     compress.add_argument(
         "--data",
+        metavar="FILE",
         required=True,
         help="an .npz file with x_train and y_train, and x_val and y_val (else a tenth is split "
         "off)",
     )
     budget = compress.add_mutually_exclusive_group(required=True)
     budget.add_argument(
-        "--max-metric-drop", type=float, help="by how much the metric may get worse, in its units"
+        "--max-metric-drop",
+        metavar="DROP",
+        type=float,
+        help="by how much the metric may get worse, in its units",
     )
-    budget.add_argument("--max-bytes", type=int, help="how large the file may be")
-    compress.add_argument("--metric", help="a metric by name (default: the first compiled one)")
+    budget.add_argument("--max-bytes", metavar="BYTES", type=int, help="how large the file may be")
+    compress.add_argument(
+        "--metric", metavar="NAME", help="the metric (default: the first compiled one)"
+    )
     compress.add_argument("--metric-direction", choices=("max", "min"), help="which is better")
-    compress.add_argument("--minutes", type=float, help="end the search after so many minutes")
-    compress.add_argument("--epochs", type=int, default=20, help="of each round (default: 20)")
-    compress.add_argument("--batch-size", type=int, help="default: 32, or 128 from 10,000 samples")
-    compress.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    compress.add_argument("--directory", help="where the search is kept (default: OUT.search)")
-    compress.add_argument("-o", "--out", help="the file to write (default: MODEL with .kdc)")
+    compress.add_argument(
+        "--minutes", metavar="N", type=float, help="end the search after so many minutes"
+    )
+    compress.add_argument(
+        "--epochs", metavar="N", type=int, default=20, help="epochs of each round (default: 20)"
+    )
+    compress.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=int,
+        help="samples of a batch (default: 32, or 128 from 10,000 samples)",
+    )
+    compress.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="random seed (default: 0)"
+    )
+    compress.add_argument(
+        "--directory",
+        metavar="FOLDER",
+        help="where the search is kept, to go on from there (default: the .kdc file with .search)",
+    )
+    compress.add_argument(
+        "-o", "--out", metavar="KDC", help="the .kdc file to write (default: MODEL with .kdc)"
+    )
 
 
 def _compress(options: argparse.Namespace) -> dict[str, Any]:

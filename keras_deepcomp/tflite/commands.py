@@ -9,18 +9,25 @@ from typing import Any
 
 from keras_deepcomp.subcommands import (
     KERAS_SUFFIXES,
+    PROGRAM,
     add_command,
     add_effort,
     existing,
     quietly,
     report,
+    with_example,
 )
 
 
 def add_to(commands: Any) -> None:
     """Add the group to the program's commands."""
     summary = "pack, convert and shrink TensorFlow Lite files"
-    parser = commands.add_parser("tflite", help=summary, description=summary)
+    parser = commands.add_parser(
+        "tflite",
+        help=summary,
+        description=summary,
+        **with_example(f"{PROGRAM} tflite pack model.tflite model.kdc"),
+    )
     group = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add = partial(add_command, group, group="tflite")
 
@@ -30,16 +37,21 @@ def add_to(commands: Any) -> None:
         "code a .tflite file as a .kdc file, from which it comes back byte for byte",
         "model.tflite model.kdc",
     )
-    pack.add_argument("tflite", help="a .tflite file")
-    pack.add_argument("kdc", nargs="?", help="the file to write (default: TFLITE with .kdc)")
+    pack.add_argument("tflite", metavar="TFLITE", help="a .tflite file")
+    pack.add_argument(
+        "kdc", metavar="KDC", nargs="?", help="the .kdc file to write (default: TFLITE with .kdc)"
+    )
     add_effort(pack)
 
     unpack = add(
         "unpack", _unpack, "bring back the .tflite file from a .kdc file", "model.kdc model.tflite"
     )
-    unpack.add_argument("kdc", help="a .kdc file that `tflite pack` wrote")
+    unpack.add_argument("kdc", metavar="KDC", help="a .kdc file that `tflite pack` wrote")
     unpack.add_argument(
-        "tflite", nargs="?", help="the .tflite file to write (default: KDC with .tflite)"
+        "tflite",
+        metavar="TFLITE",
+        nargs="?",
+        help="the .tflite file to write (default: KDC with .tflite)",
     )
 
     convert = add(
@@ -48,15 +60,21 @@ def add_to(commands: Any) -> None:
         "convert a Keras model to TensorFlow Lite, and check that zeros and shared values stay",
         "model.kdc model.tflite --quantize int8 --data x.npy",
     )
-    convert.add_argument("model", help="a .kdc, .keras or .h5 file")
-    convert.add_argument("tflite", help="the .tflite file to write")
+    convert.add_argument("model", metavar="MODEL", help="a .kdc, .keras or .h5 file")
+    convert.add_argument("tflite", metavar="TFLITE", help="the .tflite file to write")
     convert.add_argument(
         "--quantize", choices=["dynamic", "int8"], help="quantize weights, or all of it, to int8"
     )
-    convert.add_argument("--data", help="representative inputs: a .npy file")
-    convert.add_argument("--labels", help="their classes, to go by accuracy: a .npy file")
+    convert.add_argument("--data", metavar="FILE", help="representative inputs: a .npy file")
     convert.add_argument(
-        "--batch", type=int, default=1, help="size of the batch; 0 for any (default: 1)"
+        "--labels", metavar="FILE", help="their classes, to go by accuracy: a .npy file"
+    )
+    convert.add_argument(
+        "--batch",
+        metavar="N",
+        type=int,
+        default=1,
+        help="samples of a batch; 0 for any number (default: 1)",
     )
 
     micro = add(
@@ -65,8 +83,8 @@ def add_to(commands: Any) -> None:
         "let TensorFlow Lite Micro decode a model's weights when it needs them",
         "model.tflite small.tflite",
     )
-    micro.add_argument("tflite", help="a .tflite file for TensorFlow Lite Micro")
-    micro.add_argument("out", help="the .tflite file to write")
+    micro.add_argument("tflite", metavar="TFLITE", help="a .tflite file for TensorFlow Lite Micro")
+    micro.add_argument("out", metavar="OUT", help="the .tflite file to write")
     micro.add_argument(
         "--method",
         default="auto",
@@ -83,11 +101,15 @@ def add_to(commands: Any) -> None:
         "write a .tflite file as an array in C, with a header",
         "small.tflite model_data.cc",
     )
-    carray.add_argument("tflite", help="a .tflite file")
+    carray.add_argument("tflite", metavar="TFLITE", help="a .tflite file")
     carray.add_argument(
-        "source", help="the .c, .cc or .cpp file to write; the header lies beside it"
+        "source",
+        metavar="SOURCE",
+        help="the .c, .cc or .cpp file to write; the header lies beside it",
     )
-    carray.add_argument("--name", help="the array's name (default: that of the source)")
+    carray.add_argument(
+        "--name", metavar="NAME", help="the array's name (default: that of the source)"
+    )
 
 
 def _pack(options: argparse.Namespace) -> dict[str, Any]:

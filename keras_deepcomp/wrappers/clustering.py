@@ -245,6 +245,15 @@ class ClusterWeights(WeightSubstitution):
         """The present assignments: 0 for zero, i + 1 for centroid i; the weight's shape."""
         return to_numpy(self._state[name]["assignments"])
 
+    def member_counts(self, name: str) -> np.ndarray:
+        """How many weights are zero, then how many each centroid has, row by row."""
+        starts, codebook = self._state[name]["starts"], self.centroids(name)
+        size = codebook.shape[-1] + 1
+        counts = np.bincount((self.assignments(name) + starts).ravel())
+        counts = np.pad(counts, (0, codebook.size // (size - 1) * size - counts.size))
+        rows = counts.reshape(-1, size)
+        return np.concatenate([[rows[:, 0].sum()], rows[:, 1:].ravel()])
+
     def reassign(self, name: str, rate: float = 0.0, importance: Any = None) -> int:
         """Gives each weight the present centroid that is nearest to its value before sharing.
 
