@@ -49,6 +49,8 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Lets links lead to where the site has what they mean."""
     address = page.file.src_uri
+    if address in ("index.md", "benchmarks.md"):  # alone under their tab: room for what is wide
+        page.meta["hide"] = ["navigation"]
     if address not in _SOURCES:
         return markdown
     return outside.on_site(markdown, _SOURCES[address], address)[0]
