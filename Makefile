@@ -15,7 +15,8 @@ TRAINING := tests/test_ways_of_training.py tests/test_training_page.py tests/tes
 .PHONY: help setup demo test test-pages lint format bench-demo bench-format bench-format-networks bench-format-study \
 	bench-format-bytes bench-format-model bench-fullsize bench-compatibility bench-kills bench-micro \
 	bench-micro-network bench-ablation bench-overhead bench-records bench-tradeoff verify-records \
-	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c fuzz fuzz-mutants fuzz-c clean
+	bench-tflite bench-compress bench-tflite-conversion bench-vela bench-c peers-table docs \
+	fuzz fuzz-mutants fuzz-c clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -48,12 +49,22 @@ build/browser/.installed: tests/browser/package.json tests/browser/package-lock.
 	npm ci --prefix tests/browser --no-audit --no-fund --silent
 	@mkdir -p $(@D) && touch $@
 
-test-pages: setup build/browser/.installed ## Look at reports in headless Chromium, narrow and wide, light and dark
+test-pages: setup docs build/browser/.installed ## Look at reports and the site in headless Chromium, narrow and wide, light and dark
 	PYTHONPATH=.:tests $(BIN)/python tests/browser/make_reports.py build/pages
 	node tests/browser/check_pages.mjs build/pages build/pages/*.html
+	@mkdir -p build/pages/site
+	node tests/browser/check_pages.mjs build/pages/site --site build/site
 	@# And it would have seen a fault.
 	! node tests/browser/check_pages.mjs build/pages tests/browser/faults.html >build/pages/faults.txt
 	@for kind in console request outside axe; do grep -q "^  $$kind" build/pages/faults.txt || { echo "no $$kind fault was found"; exit 1; }; done
+
+build/docs/.installed: website/requirements.txt
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/pip install --quiet --requirement website/requirements.txt
+	@touch $@
+
+docs: build/docs/.installed ## Build the site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict --quiet
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
@@ -113,6 +124,9 @@ bench-records: setup ## The smallest LeNet-300-100 and LeNet-5, of three seeds, 
 
 bench-tradeoff: setup ## Error against bytes as a picture, from the results, into docs/
 	$(BIN)/python benchmarks/tradeoff.py
+
+peers-table: ## Put what was measured beside tfmot, NNCodec and gzip into the README
+	$(PYTHON) benchmarks/peers_table.py
 
 verify-records: setup ## Decode and evaluate the files in benchmarks/records/
 	$(BIN)/python benchmarks/verify_records.py

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -160,7 +161,8 @@ def page(result):
             for backend, found in result["backends"].items():
                 missing = "not installed" if found["versions"] is None else "not run"
                 cells = found["cells"].get(row["name"], dict.fromkeys(stages, missing))
-                shown = [cells[stage].replace("|", "\\|") for stage in stages]
+                # Markdown would take [words] for a link.
+                shown = [re.sub(r"[|\[\]]", r"\\\g<0>", cells[stage]) for stage in stages]
                 lines += [f"| {row['name']} | {backend} | " + " | ".join(shown) + " |"]
     return "\n".join(lines) + "\n"
 

@@ -2,14 +2,13 @@
 
 A sparse network keeps more of what a dense one knew if it learns from the dense one's answers, made
 softer by a temperature, and from those of a larger network it learns more still. The teacher may be
-the model from before pruning.
+the model from before pruning. The answers are computed once, so that an epoch costs what it did.
+`teacher_share` and `temperature` have the same meaning, and the same defaults, everywhere.
 
-    soft = kdc.distillation.soft_targets(teacher.predict(x), labels)
-    pruned.compile("adam", kdc.distillation.SoftCrossentropy())
-    pruned.fit(x, soft, callbacks=[kdc.UpdatePruningStep()])
-
-The answers are computed once, so that an epoch costs what it did. `teacher_share` and `temperature`
-have the same meaning, and the same defaults, everywhere.
+Example:
+    >>> soft = keras_deepcomp.distillation.soft_targets(teacher.predict(x), labels)
+    >>> pruned.compile("adam", keras_deepcomp.distillation.SoftCrossentropy())
+    >>> history = pruned.fit(x, soft, callbacks=[keras_deepcomp.UpdatePruningStep()])
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -67,8 +68,14 @@ def test_the_wheel_holds_the_package_and_no_data(source, tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+    (source_archive,) = tmp_path.glob("*.tar.gz")  # the wheel was made from this one
+    with tarfile.open(source_archive) as archive:
+        sources = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= sources
+    assert set(names) - sources == {name for name in names if ".dist-info/" in name}
     assert "keras_deepcomp/py.typed" in names
     assert "keras_deepcomp/container/huffman.py" in names
-    assert "keras_deepcomp/reporting/templates/report.html" in names
+    for data in ("architecture/classes.json", "reporting/templates/report.html"):
+        assert f"keras_deepcomp/{data}" in names
     assert all(n.split("/")[0].startswith("keras_deepcomp") for n in names)
     assert wheel.stat().st_size < 600_000  # the digits alone would be 11 MB

@@ -63,9 +63,9 @@ class Archive:
     Iterating gives the names in the order of saving. As a context manager it closes the file.
 
     Example:
-        with open_file("model.kdc") as file:
-            for name in file:
-                print(name, file.dtype(name), file.shape(name), file[name].mean())
+        >>> with keras_deepcomp.container.open_file("model.kdc") as file:
+        ...     for name in file:
+        ...         print(name, file.dtype(name), file.shape(name), file[name].mean())
 
     Args:
         source: The file's bytes.

@@ -49,10 +49,8 @@ def pack(tflite_path: PathLike, kdc_path: PathLike, effort: int = DEFAULT_EFFORT
         OSError: A file cannot be read or written.
 
     Example:
-        ```python
-        size = keras_deepcomp.tflite.pack("model.tflite", "model.kdc")
-        keras_deepcomp.tflite.unpack("model.kdc", "again.tflite")
-        ```
+        >>> size = keras_deepcomp.tflite.pack("model.tflite", "model.kdc")
+        >>> keras_deepcomp.tflite.unpack("model.kdc", "again.tflite")
     """
     data = Path(tflite_path).read_bytes()
     with naming(os.fspath(tflite_path)):
