@@ -62,7 +62,7 @@ def _run(command, backend="tensorflow"):
 
 def make_weights(folder, network):
     """The dense weights of a network, if they are not there."""
-    if not (folder / f"{network}-thresholds.json").exists():
+    if not (folder / f"{network}.json").exists():
         run("weights", folder, network)
 
 

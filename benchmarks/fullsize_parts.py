@@ -32,29 +32,22 @@ SAMPLE, SAMPLE_CLUSTERS = 2_000, 16
 
 
 def weights(folder, network):
-    """Makes the dense weights of a network, as .npy files in a folder."""
-    thresholds = {}
+    """Makes a network with dense weights, and what to prune each layer by, as files in a folder."""
+    model, qualities = NETWORKS[network].make(), {}
     for name in NETWORKS[network].layers:
-        kernel, bias, thresholds[name] = dense_weights(network, name)
-        np.save(folder / f"{network}-{name}-kernel.npy", kernel)
-        np.save(folder / f"{network}-{name}-bias.npy", bias)
-    (folder / f"{network}-thresholds.json").write_text(json.dumps(thresholds))
-    return thresholds
+        kernel, bias, threshold = dense_weights(network, name)
+        model.get_layer(name).set_weights([kernel, bias])
+        qualities[name] = threshold / float(np.std(kernel, dtype=np.float64))
+        del kernel
+    kdc.save_model(model, folder / f"{network}.kdc")
+    (folder / f"{network}.json").write_text(json.dumps(qualities))
+    return qualities
 
 
 def dense_model(folder, network):
     """The model before pruning, and the quality of each layer: its threshold in deviations."""
-    model = NETWORKS[network].make()
-    thresholds = json.loads((folder / f"{network}-thresholds.json").read_text())
-    qualities = {}
-    for name, threshold in thresholds.items():
-        kernel = np.load(folder / f"{network}-{name}-kernel.npy")
-        qualities[name] = threshold / float(np.std(kernel, dtype=np.float64))
-        layer = model.get_layer(name)
-        layer.kernel.assign(kernel)
-        layer.bias.assign(np.load(folder / f"{network}-{name}-bias.npy"))
-        del kernel
-    return model, qualities
+    model = kdc.load_model(folder / f"{network}.kdc")
+    return model, json.loads((folder / f"{network}.json").read_text())
 
 
 def prune(model, qualities):
@@ -290,7 +283,7 @@ def growth(folder, size):
     model = keras.Sequential([keras.layers.Input((side,)), keras.layers.Dense(side, name="only")])
     path = folder / f"growth-{size}.kdc"
     with meter.stage("prune"):
-        model = prune(model, {"only": 1.2})
+        model = prune(model, {"only": 0.9 * 3**0.5})  # of uniform weights, a tenth stays
     with meter.stage("share"):
         model = kdc.cluster_weights(model, 32, verbose=False)
     with meter.stage("save"):

@@ -25,8 +25,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "records.json"
 GOALS = {
     "lenet-300-100": (100.0, 1.64),
     "lenet-5": (300.0, 0.80),
-    # Entropy-penalized reparameterization and Bayesian compression, see published.json.
-    "lenet-300-100-smaller": (124.0, 1.9),
+    # Those of Bayesian compression, see published.json.
     "lenet-5-smaller": (419.0, 1.0),
 }
 """The least ratio, and the largest test error in percent."""
@@ -127,7 +126,8 @@ def page(results):
     return f"""# The smallest files
 
 The paper's two networks on MNIST, with its layer sizes. The ratio is that of all parameters as
-float32 to the whole file; errors are those of the decoded file.
+float32 to the whole file; errors are those of the decoded file. `lenet-5-smaller` is LeNet-5 with
+fewer of its weights, from one seed.
 
 | network | seed | validation % | test % | bytes | ratio | minutes | |
 |---|---|---|---|---|---|---|---|
@@ -163,7 +163,9 @@ error against bytes. Settings were tried on seed 0.
 ## What was tried
 
 On LeNet-300-100, seed 0; the errors are of validation pictures, each with a standard deviation of
-about 0.12 for 10,000 of them, so that the last rows say little.
+about 0.12 for 10,000 of them. The first rows share the same network of 3,713 pruned weights; those
+from "pruned weights that train on unseen" were tried with 2.2 % of the weights, 8 centroids and a
+learning rate of 0.001, before that.
 
 | | without | with |
 |---|---|---|

@@ -275,7 +275,7 @@ def _check_finite(layer: keras.Layer) -> None:
     for variable in layer.weights:
         if keras.backend.is_float_dtype(variable.dtype):
             require_finite(
-                to_numpy(variable),
+                to_numpy(variable, copy=False),
                 f"'{variable.path}'",
                 "Prune a model whose training went well, or reload a good checkpoint.",
             )

@@ -9,6 +9,7 @@ masks are, is decided in numpy: `to_numpy` brings the same values to each proces
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.distribution.distribution_lib import Distribution
+
+_ALIGNMENT = 64
+_SMALL = 1 << 20
+"""Up to so many bytes are copied as they come."""
 
 
 def to_numpy(value: Any, copy: bool = True) -> np.ndarray:
@@ -26,14 +31,17 @@ def to_numpy(value: Any, copy: bool = True) -> np.ndarray:
 
     Args:
         value: A Keras variable or a tensor.
-        copy: Whether the array must be a copy. Without, it may share the memory of the value (on
-            torch it does), and change with it.
+        copy: Whether the array must be a copy. Without, it may share the memory of the value, and
+            change with it; and it may be read-only.
 
     Returns:
         An array, of the type that the variable was declared with: torch holds uint16 and uint32 in
         wider ones.
     """
-    array = np.array(keras.ops.convert_to_numpy(_gathered(value)), copy=copy or None)
+    array = _as_it_is(value)
+    if array is None:
+        array = keras.ops.convert_to_numpy(_gathered(value))
+    array = _aligned(array, fresh=True) if copy else np.asarray(array)
     if isinstance(value, keras.Variable) and keras.backend.is_int_dtype(value.dtype):
         return array.astype(value.dtype, copy=False)
     return array
@@ -46,6 +54,63 @@ def sync(model: keras.Model) -> None:
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+def _as_it_is(value: Any) -> np.ndarray | None:
+    """The memory of a TensorFlow value as an array; None on other backends.
+
+    TensorFlow copies a value on its way to numpy, unless it goes by DLPack, which does not know all
+    types and devices.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    with suppress(AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        if isinstance(value, keras.Variable):
+            value = value.value.read_value()
+        return np.from_dlpack(value)
+    return None
+
+
+def give(variable: keras.Variable, value: np.ndarray) -> None:
+    """Assigns an array that the caller gives away, without a copy where the backend allows it.
+
+    Args:
+        variable: A variable of the array's shape and type.
+        value: An array that nobody writes to any more.
+    """
+    variable.assign(as_tensor(value))
+
+
+def as_tensor(value: np.ndarray) -> Any:
+    """A tensor with the memory of an array that the caller gives away, or with a copy."""
+    # TensorFlow copies a numpy array twice on its way into a variable, unless it comes by DLPack,
+    # and crashes on one that is not aligned.
+    if keras.backend.backend() == "tensorflow" and value.nbytes > _SMALL:
+        import tensorflow as tf
+
+        with suppress(BufferError, TypeError, RuntimeError):
+            return tf.experimental.dlpack.from_dlpack(_aligned(value).__dlpack__())
+    return keras.ops.convert_to_tensor(value)
+
+
+def _aligned(value: np.ndarray, fresh: bool = False) -> np.ndarray:
+    """An array whose memory TensorFlow takes over, the given one unless a fresh one is wanted."""
+    is_so = value.ctypes.data % _ALIGNMENT == 0
+    if not fresh and is_so and value.flags.c_contiguous and value.flags.writeable:
+        return value
+    if value.nbytes <= _SMALL:
+        return np.array(value)
+    copy = empty(value.shape, value.dtype)
+    copy[...] = value
+    return copy
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """As `numpy.empty`, for an array that is to be given to a variable: see `give`."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _gathered(value: Any) -> Any:
@@ -132,6 +197,12 @@ def lay_out_as(variable: keras.Variable, weight: keras.Variable) -> None:
 
 def _mesh_of(variable: keras.Variable) -> Any:
     return getattr(getattr(variable, "_layout", None), "device_mesh", None)
+
+
+def is_laid_out(layer: keras.Layer) -> bool:
+    """Whether a distribution over a mesh of devices is active, or a layer's variables have one."""
+    active = keras.distribution.distribution() is not None
+    return active or any(_mesh_of(variable) is not None for variable in layer.variables)
 
 
 class _Beside(Distribution):

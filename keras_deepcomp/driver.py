@@ -276,8 +276,10 @@ def _prune_by_rank(members: list[Member], sparsity: float, optimizer: Any) -> No
 def _prune_by_deviation(wrapper: PruneLowMagnitude, quality: float) -> None:
     for name in wrapper.weight_variables:
         threshold = quality * wrapper.deviation(name)
-        value, mask = wrapper.pruned_value(name), wrapper.mask(name)
+        # The value has no name here, so that it is gone when the mask is set.
         kept = wrapper.structure.keep_above(
-            wrapper.arranged(name, value), wrapper.arranged(name, mask), threshold
+            wrapper.arranged(name, wrapper.pruned_value(name)),
+            wrapper.arranged(name, wrapper.mask(name)),
+            threshold,
         )
         wrapper.set_mask(name, wrapper.restored(name, kept), threshold)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 
+_AT_ONCE = 1 << 20
+
 
 def keep_largest(
     weights: Sequence[NDArray[Any]], alive: Sequence[Mask], sparsity: float
@@ -59,11 +61,22 @@ def keep_above(weights: NDArray[Any], alive: Mask, threshold: float) -> Mask:
     Returns:
         The new mask.
     """
-    magnitudes = np.where(alive, _magnitudes(weights).reshape(weights.shape), -1.0)
-    kept = magnitudes > threshold
+    flat = weights.reshape(-1)
+    kept = np.empty(flat.size, bool)
+    for start in range(0, flat.size, _AT_ONCE):
+        kept[start : start + _AT_ONCE] = _magnitudes(flat[start : start + _AT_ONCE]) > threshold
+    kept &= alive.reshape(-1)
     if not kept.any():
-        kept.ravel()[np.argmax(magnitudes)] = True
-    return kept
+        kept[np.argmax(np.where(alive.reshape(-1), _magnitudes(flat), -1.0))] = True
+    return kept.reshape(weights.shape)
+
+
+def standard_deviation(tensor: NDArray[Any]) -> float:
+    """The standard deviation of all elements, in float64 and without a copy in that."""
+    flat = tensor.reshape(-1)
+    mean = float(flat.mean(dtype=np.float64))
+    parts = (flat[i : i + _AT_ONCE].astype(np.float64) for i in range(0, flat.size, _AT_ONCE))
+    return float(np.sqrt(sum(float(((part - mean) ** 2).sum()) for part in parts) / flat.size))
 
 
 def wide(tensor: NDArray[Any]) -> NDArray[Any]:

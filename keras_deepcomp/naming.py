@@ -21,6 +21,14 @@ def models_in(model: keras.Model) -> list[keras.Model]:
     return list(found.values())
 
 
+def is_graph(model: keras.Layer) -> bool:
+    """Whether a model is Sequential or functional, so that its calls are known from outside."""
+    # As keras.models.clone_model sees it: other subclasses of Model have no graph.
+    return isinstance(model, keras.Sequential) or (
+        isinstance(model, keras.Model) and hasattr(model, "_run_through_graph")
+    )
+
+
 def own_variables(layer: keras.Layer) -> list[keras.Variable]:
     """The variables of a layer or model that belong to none of the layers inside it."""
     inner = {id(variable) for sublayer in sublayers(layer) for variable in sublayer.variables}

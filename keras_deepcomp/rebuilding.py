@@ -11,12 +11,15 @@ new one.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional
 
+from keras_deepcomp.architecture import building
 from keras_deepcomp.converted import (
     Origin,
     from_own_config,
@@ -25,8 +28,15 @@ from keras_deepcomp.converted import (
     origin_of,
     own_config,
 )
-from keras_deepcomp.devices import devices_of, lay_out_as, to_numpy
-from keras_deepcomp.naming import aligned, own_variables, sublayers, variable_names
+from keras_deepcomp.devices import devices_of, is_laid_out, lay_out_as, to_numpy
+from keras_deepcomp.naming import (
+    aligned,
+    is_graph,
+    models_in,
+    own_variables,
+    sublayers,
+    variable_names,
+)
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, is_wholly_built
 
 Wrap = Callable[[keras.Layer], WeightSubstitution]
@@ -55,16 +65,18 @@ def plain_layer(layer: keras.Layer) -> keras.Layer:
     return layer.layer if isinstance(layer, WeightSubstitution) else layer
 
 
-def is_graph(model: keras.Layer) -> bool:
-    """Whether a model is Sequential or functional, so that its calls are known from outside."""
-    # As keras.models.clone_model sees it: other subclasses of Model have no graph.
-    return isinstance(model, keras.Sequential) or (
-        isinstance(model, keras.Model) and hasattr(model, "_run_through_graph")
-    )
+def _nothing(layer: keras.Layer) -> Wrap | None:
+    return None
+
+
+def _is_plain_graph(model: keras.Model) -> bool:
+    """Whether a model is known from its graphs alone: no code of its own makes layers."""
+    known = [kind.__init__ for kind in (keras.Model, keras.Sequential, Functional)]
+    return all(is_graph(each) and type(each).__init__ in known for each in models_in(model))
 
 
 def rebuild(
-    model: keras.Model, wrapping: Callable[[keras.Layer], Wrap | None] = lambda layer: None
+    model: keras.Model, wrapping: Callable[[keras.Layer], Wrap | None] = _nothing
 ) -> keras.Model:
     """Makes a model anew, and leaves the given one as it is.
 
@@ -93,10 +105,16 @@ class _Rebuilding:
 
     def run(self, old: keras.Model) -> keras.Model:
         with devices_of(old):
-            new = self.model(old)
+            deferred = self.wrapping is _nothing and _is_plain_graph(old) and not is_laid_out(old)
+            if deferred:  # without memory for weights before they have their values
+                new = building.build(lambda: self.model(old), sys.maxsize)
+            else:
+                new = self.model(old)
             # Not before: a Sequential model may be built only when the model around it calls it.
             for source, copy in self.copies:
                 copy_values(source, copy)
+            if deferred:
+                building.initialize_states(new)
         return new
 
     def new(self, old: Any) -> Any:
@@ -198,7 +216,7 @@ def copy_values(old: keras.Layer, new: keras.Layer) -> None:
     for source, target in zip(old.variables, targets, strict=True):
         lay_out_as(target, source)
         value = effective.get(id(source))
-        target.assign(to_numpy(source) if value is None else value)
+        building.initialize(target, to_numpy(source) if value is None else value)
         # These depend on who built the layer, and on counters.
         target._path, target._name = source.path, source.name
     _name_alike(new, old)  # layers inside have names from counters
@@ -237,13 +255,23 @@ def _built_copy(layer: keras.Layer) -> keras.Layer:
     and those that only have sublayers, cannot be built from one shape.
     """
     clone, plain = _unbuilt_copy(layer), plain_layer(layer)
-    if plain._inbound_nodes:
-        call = plain._inbound_nodes[0].arguments
-        args, kwargs = keras.tree.map_structure(_fresh, (call.args, call.kwargs))
-        clone(*args, **kwargs)
-    else:
-        _build_alike(clone, plain)
+
+    def make() -> None:
+        if plain._inbound_nodes:
+            call = plain._inbound_nodes[0].arguments
+            args, kwargs = keras.tree.map_structure(_fresh, (call.args, call.kwargs))
+            clone(*args, **kwargs)
+        else:
+            _build_alike(clone, plain)
+
+    if is_laid_out(plain):  # the new variables find their places as they are made
+        make()
+        copy_values(layer, clone)
+        return clone
+    # Drawing random numbers for a large layer takes longer, and more memory, than copying it.
+    building.build(make, sys.maxsize)
     copy_values(layer, clone)
+    building.initialize_states(clone)
     return clone
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -173,7 +172,7 @@ def contents_of(
     metadata = {ARCHITECTURE: to_text(plain)} if architecture else {}
     if architecture and is_quantized(plain):
         variables = _as_made_anew(plain, metadata[ARCHITECTURE])
-    return {names[id(variable)]: _array(variable) for variable in variables}, metadata
+    return {names[id(variable)]: to_numpy(variable, copy=False) for variable in variables}, metadata
 
 
 def _as_made_anew(model: keras.Model, text: str) -> list[keras.Variable]:
@@ -191,16 +190,6 @@ def _as_made_anew(model: keras.Model, text: str) -> list[keras.Variable]:
                 "save the variables alone with architecture=False."
             )
     return variables
-
-
-def _array(variable: keras.Variable) -> np.ndarray:
-    """The value of a variable, without a copy where the backend allows it."""
-    if keras.backend.backend() == "tensorflow":
-        # TensorFlow copies a value on its way to numpy, unless it goes by DLPack, which does not
-        # know all types.
-        with contextlib.suppress(AttributeError, BufferError, RuntimeError, TypeError):
-            return np.from_dlpack(variable.value.read_value())
-    return to_numpy(variable, copy=False)
 
 
 def _decoded(

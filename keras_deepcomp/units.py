@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_deepcomp.devices import to_numpy
-from keras_deepcomp.rebuilding import is_graph
+from keras_deepcomp.naming import is_graph
 
 Values = dict[int, np.ndarray]
 """`id(variable)` -> its value."""

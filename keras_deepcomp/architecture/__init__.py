@@ -20,9 +20,8 @@ from keras_deepcomp.architecture.allow_list import CustomObjects, check, check_s
 from keras_deepcomp.architecture.building import build
 from keras_deepcomp.architecture.spelling import expand, shorten
 from keras_deepcomp.container import FormatError
-from keras_deepcomp.naming import models_in, sublayers
+from keras_deepcomp.naming import is_graph, models_in, sublayers
 from keras_deepcomp.quantized import check_modes, complete_policies
-from keras_deepcomp.rebuilding import is_graph
 
 SPELLING = 1
 """The version of the spelling and its table, which is the first thing in a text.

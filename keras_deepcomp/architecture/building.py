@@ -22,6 +22,7 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import Variable
 
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.devices import as_tensor, give
 
 # What Keras calls the list of the variables that the end of a StatelessScope initializes.
 _UNINITIALIZED = "uninitialized_variables"
@@ -59,12 +60,16 @@ def initialize(variable: keras.Variable, value: np.ndarray | None = None) -> Non
     """Gives a deferred variable its first value, without a copy where the backend can take it over.
 
     Args:
-        variable: A variable of a model from `build`.
+        variable: A variable of a model from `build`. One that has a value gets another.
         value: The value, of the variable's shape and type; the caller gives the array away. None
             takes the variable's own initializer.
     """
+    if variable._value is not None:
+        if value is not None:
+            give(variable, value)
+        return
     if value is not None:
-        tensor = _as_tensor(value)
+        tensor = as_tensor(value)
         variable._initializer = lambda shape, dtype: tensor
     variable._deferred_initialize()
 
@@ -75,27 +80,6 @@ def initialize_states(model: keras.Model) -> None:
         if isinstance(layer, keras.layers.RNN) and layer.states is not None:
             for state in keras.tree.flatten(layer.states):
                 initialize(state)
-
-
-def _as_tensor(value: np.ndarray) -> Any:
-    # TensorFlow copies a numpy array twice on its way into a variable, unless it comes by DLPack,
-    # and crashes on one that is not aligned.
-    if keras.backend.backend() == "tensorflow" and value.nbytes > 1 << 20:
-        import tensorflow as tf
-
-        with contextlib.suppress(BufferError, TypeError, RuntimeError):
-            return tf.experimental.dlpack.from_dlpack(_aligned(value).__dlpack__())
-    return keras.ops.convert_to_tensor(value)
-
-
-def _aligned(value: np.ndarray, alignment: int = 64) -> np.ndarray:
-    if value.ctypes.data % alignment == 0 and value.flags.c_contiguous and value.flags.writeable:
-        return value
-    memory = np.empty(value.nbytes + alignment, np.uint8)
-    start = -memory.ctypes.data % alignment
-    copy = memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
-    copy[...] = value
-    return copy
 
 
 class _Budget:

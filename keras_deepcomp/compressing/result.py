@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_deepcomp.consoles import as_text
+
 if TYPE_CHECKING:
     import keras
 
@@ -151,11 +153,5 @@ class CompressionResult:
         )
 
     def __str__(self) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        out = StringIO()
-        Console(file=out, width=110).print(self.table())
-        lines = [out.getvalue().rstrip(), self.reason, *self.errors]
+        lines = [as_text(self.table()).rstrip(), self.reason, *self.errors]
         return "\n".join([*lines, f"Written to {self.path}"])

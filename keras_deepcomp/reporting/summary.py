@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 from keras_deepcomp import container
+from keras_deepcomp.consoles import as_text, console
 from keras_deepcomp.container import FileInfo, TensorInfo
 from keras_deepcomp.tflite.restoring import MARK as TFLITE
 from keras_deepcomp.tflite.restoring import declared_size as size_of_tflite
@@ -130,12 +131,10 @@ class Summary:
 
     def print(self, file: IO[str] | None = None) -> None:
         """Prints the table."""
-        from rich.console import Console
-
-        console = Console(file=file)
-        console.print(self.table())
+        out = console(file)
+        out.print(self.table())
         if self.participation:
-            console.print(self._left_alone(), markup=False, highlight=False, soft_wrap=True)
+            out.print(self._left_alone(), markup=False, highlight=False, soft_wrap=True)
 
     def _left_alone(self) -> str:
         from keras_deepcomp.participation import in_words
@@ -153,13 +152,7 @@ class Summary:
         return f"<Summary: {tensors}, {self.file_bytes:,} bytes, {self.ratio:.1f}x>"
 
     def __str__(self) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        out = StringIO()
-        Console(file=out, width=110).print(self.table())
-        return out.getvalue()
+        return as_text(self.table())
 
 
 def summary(model_or_path: keras.Model | str | os.PathLike[str], verbose: bool = True) -> Summary:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.rebuilding import is_graph
+from keras_deepcomp.naming import is_graph
 from keras_deepcomp.tflite.errors import ConversionError
 from keras_deepcomp.tflite.samples import Samples
 

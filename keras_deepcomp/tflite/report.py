@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from keras_deepcomp.consoles import console
 from keras_deepcomp.tflite.running import Fidelity
 
 
@@ -89,11 +90,9 @@ class ConversionReport:
 
     def print(self, file: IO[str] | None = None) -> None:
         """Prints the table, and what is to be said beside it."""
-        from rich.console import Console
-
-        console = Console(file=file)
-        console.print(self.table())
-        console.print(self._words(), markup=False, highlight=False, soft_wrap=True)
+        out = console(file)
+        out.print(self.table())
+        out.print(self._words(), markup=False, highlight=False, soft_wrap=True)
 
     def table(self) -> Any:
         """The table, for a rich console."""

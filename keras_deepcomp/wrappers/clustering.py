@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,13 +12,14 @@ import numpy as np
 
 from keras_deepcomp import centroids as kmeans_1d
 from keras_deepcomp import rate_distortion
-from keras_deepcomp.devices import to_numpy
+from keras_deepcomp.devices import empty, to_numpy
 from keras_deepcomp.wrappers.channels import output_axes
 from keras_deepcomp.wrappers.lookup import look_up
 from keras_deepcomp.wrappers.substitution import WeightSubstitution, require_finite
 
 FEWEST_CLUSTERS = 2
 MOST_CLUSTERS = 65_535
+_AT_ONCE = 1 << 20
 
 Codebooks = dict[str, tuple[np.ndarray, np.ndarray]]
 """A weight's path within its layer -> its centroids and assignments."""
@@ -104,7 +106,7 @@ class ClusterWeights(WeightSubstitution):
             codebook = np.zeros([*channels, self._next_count()])
             assignments = np.zeros(variable.shape, np.uint8)
         else:
-            codebook, assignments = self._share(name, to_numpy(variable), axes)
+            codebook, assignments = self._share(name, to_numpy(variable, copy=False), axes)
         prefix = name.replace("/", "_")
         variable.trainable = self.straight_through
         self._state[name] = {
@@ -223,6 +225,23 @@ class ClusterWeights(WeightSubstitution):
             nothing = original - ops.stop_gradient(original)  # zero, but for its gradient
             is_zero = ops.equal(state["assignments"].value, 0)
             value += ops.where(is_zero, ops.zeros_like(nothing), nothing)
+        return value
+
+    def effective_weights(self) -> dict[str, np.ndarray]:
+        """What the inner layer computes with, by the weight's path within the layer."""
+        if self.straight_through or self.gradient_aggregation == "mean":
+            return super().effective_weights()  # these add a zero, which makes +0.0 of -0.0
+        return {name: self._looked_up(name) for name in self._substituted}
+
+    def _looked_up(self, name: str) -> np.ndarray:
+        """As `effective_value`, in numpy, in the memory of its result alone."""
+        state, codebook = self._state[name], self.centroids(name)
+        assignments = to_numpy(state["assignments"], copy=False)
+        with_zero = np.pad(codebook, [(0, 0)] * (codebook.ndim - 1) + [(1, 0)]).reshape(-1)
+        value = empty(assignments.shape, codebook.dtype)
+        starts = np.broadcast_to(state["starts"], value.shape)
+        for some, at, first in zip(*map(_pieces, (value, assignments, starts)), strict=True):
+            some[...] = with_zero[at + first]
         return value
 
     @property
@@ -348,6 +367,15 @@ def _as_aggregation(aggregation: Any) -> str:
 def _assignments_type(clusters: int) -> type[np.unsignedinteger[Any]]:
     """The type of assignments, which are 0 for zero and at most the number of clusters."""
     return np.uint8 if clusters < 256 else np.uint16
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of an array, of moderate size unless its last axis is long."""
+    rows = array.reshape(1) if not array.ndim else array
+    while rows.ndim > 2 and len(rows) == 1:
+        rows = rows[0]
+    step = max(1, _AT_ONCE // max(1, math.prod(rows.shape[1:])))
+    return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 def _starts(shape: tuple[int, ...], axes: tuple[int, ...], size: int) -> np.ndarray:

@@ -48,7 +48,12 @@ def _look_up_with_histogram(codebook: Any, assignments: Any) -> Any:
     @tf.custom_gradient
     def taken(entries: Any) -> tuple[Any, Any]:
         size = int(entries.shape[0])
-        return tf.gather(entries, assignments), lambda up: _sum_members(up, assignments, size)
+
+        def gradient(up: Any) -> Any:
+            # Of an embedding's table it comes as the rows that were looked up.
+            return _sum_members(tf.convert_to_tensor(up), assignments, size)
+
+        return tf.gather(entries, assignments), gradient
 
     return taken(codebook)
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_deepcomp.devices import to_numpy
-from keras_deepcomp.masks import Mask
+from keras_deepcomp.devices import give, to_numpy
+from keras_deepcomp.masks import Mask, standard_deviation
 from keras_deepcomp.ranking import check_ranking
 from keras_deepcomp.schedules import Plan, Schedule, as_schedule
 from keras_deepcomp.structures import Groups, Structure, check_reaches, structure_of
@@ -188,7 +188,7 @@ class PruneLowMagnitude(WeightSubstitution):
         Raises:
             ValueError: It has NaN or infinities.
         """
-        value = to_numpy(self.effective_value(name))
+        value = self._pruned(name)
         require_finite(
             value,
             f"'{name}' of layer '{self.layer.name}'",
@@ -197,21 +197,32 @@ class PruneLowMagnitude(WeightSubstitution):
         )
         return value
 
+    def effective_weights(self) -> dict[str, np.ndarray]:
+        """What the inner layer computes with, by the weight's path within the layer."""
+        return {name: self._pruned(name) for name in self._substituted}
+
+    def _pruned(self, name: str) -> np.ndarray:
+        """As `effective_value`, in numpy, with no other copy of the weight."""
+        value = to_numpy(self._substituted[name])
+        value[~to_numpy(self._state[name]["mask"], copy=False)] = 0
+        return value
+
     def deviation(self, name: str) -> float:
         """The standard deviation of the weight when pruning began; measured at the first call."""
         variable = self._state[name]["deviation"]
         known = float(to_numpy(variable))
         if known == 0.0:
-            known = float(np.std(self.pruned_value(name), dtype=np.float64))
+            known = standard_deviation(self.pruned_value(name))
             variable.assign(known)
         return known
 
     def set_mask(self, name: str, mask: Mask, threshold: float) -> None:
         """Sets a weight's mask and threshold, and puts zeros where weights went or come back."""
         value = self.pruned_value(name)
+        value[~mask] = 0
         self._state[name]["mask"].assign(mask)
         self._state[name]["threshold"].assign(threshold)
-        self._substituted[name].assign(np.where(mask, value, np.zeros_like(value)))
+        give(self._substituted[name], value)
 
     @property
     def sparsity(self) -> float:

@@ -288,3 +288,21 @@ def test_codebooks_that_are_known_are_taken_as_they_are():
     np.testing.assert_array_equal(wrapper.effective_weights()["kernel"], expected)
     np.testing.assert_array_equal(array(layer.kernel), original)
     assert wrapper.get_config()["number_of_clusters"] == [3]
+
+
+def test_the_table_of_an_embedding_trains():
+    """In a compiled step, TensorFlow gives its gradient as the rows that were looked up."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((7,), dtype="int32"),
+            layers.Embedding(50, 8),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    shared = compiled(kdc.cluster_weights(model, 4, verbose=False))
+    before = shared.layers[0].centroids("embeddings")
+    x = np.random.default_rng(0).integers(0, 50, (32, 7))
+    shared.fit(x, np.ones((32, 3)), verbose=0)
+    assert (shared.layers[0].centroids("embeddings") != before).all()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from keras_deepcomp.consoles import console
+
 
 @dataclass(frozen=True)
 class MicroTensor:
@@ -64,9 +66,7 @@ class MicroReport:
 
     def print(self, file: IO[str] | None = None) -> None:
         """Prints the table."""
-        from rich.console import Console
-
-        Console(file=file).print(self.table())
+        console(file).print(self.table())
 
     def table(self) -> Any:
         """The table, for a rich console."""
