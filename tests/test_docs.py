@@ -81,6 +81,7 @@ def test_links_lead_somewhere(page):
         if re.match(r"[a-z]+:", link):
             continue
         target = (page.parent / path).resolve() if path else page
+        target = target / "README.md" if target.is_dir() else target
         assert target.is_file() and ROOT in target.parents, link
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target), link
