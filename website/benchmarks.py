@@ -14,6 +14,7 @@ TITLES = {
     "demo": ("The demo over three seeds", "bench-demo"),
     "records": ("The smallest LeNets", "bench-records"),
     "tradeoff": ("Error against bytes", "bench-tradeoff"),
+    "ablation": ("What each part of the recipe is worth", "bench-ablation"),
     "compress": ("The one call", "bench-compress"),
     "format": ("The format against others", "bench-format"),
     "format-study": ("What each choice of the format gains", "bench-format-study"),
