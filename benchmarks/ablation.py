@@ -1,8 +1,10 @@
 """What each stage of the record recipe is worth: LeNet-300-100 with one of them taken out.
 
 Each row is a run with the seed of the full one, at the same number of weights kept. Errors are of
-validation pictures. Writes `benchmarks/results/ablation.json`; exits with 1 if a file of another
-row is smaller than the full recipe's at no larger an error: what it leaves out does not pay.
+validation pictures, with a standard deviation of about 0.12. Writes
+`benchmarks/results/ablation.json`, in which rows of other seeds stay (`--seed`, `--only`); exits
+with 1 if the files of a variant are smaller than the full recipe's at no larger an error, in the
+mean of its seeds: what it leaves out does not pay.
 """
 
 import argparse
@@ -41,31 +43,45 @@ VARIANTS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "mnist.npz")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         run(arguments.run, arguments.seed, arguments.data)
         return 0
-    rows = []
-    for name in VARIANTS:
+    rows = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    for name in arguments.only:
         subprocess.run(
             [sys.executable, __file__, "--run", name, "--seed", str(arguments.seed),
              "--data", str(arguments.data)],
             check=True, env={**os.environ, "KERAS_BACKEND": "jax"},
         )  # fmt: skip
         report = json.loads((folder_of(name, arguments) / "report.json").read_text())
-        keys = ("validation_error_percent", "bytes", "ratio", "weights_kept")
+        rows = [row for row in rows if (row["variant"], row["seed"]) != (name, arguments.seed)]
+        keys = ("seed", "validation_error_percent", "bytes", "ratio", "weights_kept")
         rows.append({"variant": name, **{key: report[key] for key in keys}})
+    rows.sort(key=lambda row: (list(VARIANTS).index(row["variant"]), row["seed"]))
     show(rows)
-    full = rows[0]
-    smaller = [row for row in rows[1:] if row["bytes"] < full["bytes"]]
-    pays = all(
-        row["validation_error_percent"] > full["validation_error_percent"] for row in smaller
-    )
-    result = {"network": NETWORK, "seed": arguments.seed, "held": pays, "rows": rows}
+    beaten = [name for name in VARIANTS if beats_all_of_it(name, rows)]
+    for name in beaten:
+        print(f"{name}: the file is smaller, and no worse")
+    result = {"network": NETWORK, "held": not beaten, "beaten_by": beaten, "rows": rows}
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    return 0 if pays else 1
+    return 0 if not beaten else 1
+
+
+def beats_all_of_it(name, rows):
+    """Whether a variant is smaller and no worse, in the mean of the seeds that it was run with."""
+    full = next(iter(VARIANTS))
+    its = {row["seed"]: row for row in rows if row["variant"] == name}
+    others = {row["seed"]: row for row in rows if row["variant"] == full}
+    both = [(its[seed], others[seed]) for seed in its if seed in others]
+    if name == full or not both:
+        return False
+    smaller = sum(own["bytes"] - other["bytes"] for own, other in both) < 0
+    key = "validation_error_percent"
+    return smaller and sum(own[key] - other[key] for own, other in both) <= 0
 
 
 def folder_of(name, arguments):
@@ -100,11 +116,12 @@ def show(rows):
     from rich.table import Table
 
     table = Table(title="LeNet-300-100 with one part of the recipe taken out")
-    for heading in ("", "validation error", "bytes", "ratio", "weights"):
+    for heading in ("", "seed", "validation error", "bytes", "ratio", "weights"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in rows:
         table.add_row(
             row["variant"],
+            str(row["seed"]),
             f"{row['validation_error_percent']:.2f} %",
             f"{row['bytes']:,}",
             f"{row['ratio']:.1f}x",

@@ -3,7 +3,9 @@
 Claims:
 
 - LeNet-300-100 on MNIST becomes at least 60 times smaller within 15 minutes, at a test error of at
-  most 0.1 points above the given model's. (The search sees training and validation data alone.)
+  most 0.1 points above the given model's. The search sees training and validation data alone. On
+  10,000 pictures, two networks that answer about 1 % of them differently compare with a standard
+  error of 0.1 points: to keep 0.1 on others, it may lose nothing on those of validation.
 - A regression model and one of two outputs, on made data, keep their budgets on validation data.
 - Killed (SIGKILL) at five random moments and called again, a search loses no complete round, and
   ends with the bytes of one that nobody disturbed.
@@ -68,7 +70,7 @@ def lenet(seed):
     import compress_models
 
     case = compress_models.lenet_300_100(seed)
-    result, found = searched(case, max_metric_drop=0.001, seed=seed)
+    result, found = searched(case, max_metric_drop=0.0, seed=seed)
     shutil.copyfile(result.path, RESULTS / "compress-lenet-300-100.kdc")
     before, after = (100 * (1 - found["test"][when]["accuracy"]) for when in ("before", "after"))
     found["test_error_percent"] = {"before": round(before, 2), "after": round(after, 2)}

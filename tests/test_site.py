@@ -40,8 +40,18 @@ def test_links_lead_to_where_the_site_has_what_they_mean():
         website("outside").on_site("[a](../nothing)", "docs/format.md", "format.md")
 
 
+def test_every_page_from_elsewhere_is_on_the_site():
+    outside = website("outside")
+    text = (ROOT / "mkdocs.yml").read_text()
+    for address in outside.pages().values():
+        assert f" {address}\n" in text or f" /{address}\n" in text, address
+
+
 def test_every_link_of_every_page_has_an_address():
     outside = website("outside")
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        name = path.relative_to(ROOT).as_posix()
+        outside.on_site(website("notebooks").page(path), name, outside.address(name))
     for page in PAGES:
         path = page.relative_to(ROOT).as_posix()
         outside.on_site(page.read_text(), path, outside.address(path))

@@ -62,12 +62,14 @@ def address(target: str) -> str:
     """Where a file of the repository is on the site.
 
     Args:
-        target: Its path from the root of the repository.
+        target: Its path from the root of the repository; of a folder, the README in it is meant.
 
     Raises:
-        FileNotFoundError: There is no such file, or it is a folder.
+        FileNotFoundError: There is no such file.
     """
     path = ROOT / target
+    if path.is_dir():
+        return address(f"{target}/README.md")
     if not path.is_file():
         raise FileNotFoundError(f"a link leads to '{target}', which is no file of the repository")
     if target.startswith("docs/"):
