@@ -4,7 +4,7 @@ Each row is a run with the seed of the full one, at the same number of weights k
 validation pictures, with a standard deviation of about 0.12. Writes
 `benchmarks/results/ablation.json`, in which rows of other seeds stay (`--seed`, `--only`); exits
 with 1 if the files of a variant are smaller than the full recipe's at no larger an error, in the
-mean of its seeds: what it leaves out does not pay.
+mean of its seeds: what it leaves out does not pay, and the records have to leave it out as well.
 """
 
 import argparse
@@ -22,10 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 NETWORK = "lenet-300-100"
 
-# What is changed, and the stages before the change, which are the full recipe's.
+# What the record leaves out, as this study found that it does not pay. It is in "all of it".
+LEFT_OUT = {"no teacher": {"teacher": True}}
+# What is changed, and the stages before the change, which are those of all of it.
 BEFORE_SHARING = ("dense", "thin", "prune")
 VARIANTS = {
-    "all of it": ({}, (*BEFORE_SHARING, "share")),
+    "all of it": ({}, ()),
     "no teacher": ({"teacher": False}, ()),
     "no altered copies": ({"copies": False}, ()),
     "by magnitude, not by worth": ({"ranking": "magnitude"}, ("dense",)),
@@ -66,9 +68,10 @@ def main():
     beaten = [name for name in VARIANTS if beats_all_of_it(name, rows)]
     for name in beaten:
         print(f"{name}: the file is smaller, and no worse")
-    result = {"network": NETWORK, "held": not beaten, "beaten_by": beaten, "rows": rows}
+    unheeded = [name for name in beaten if name not in LEFT_OUT]
+    result = {"network": NETWORK, "held": not unheeded, "beaten_by": beaten, "rows": rows}
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    return 0 if not beaten else 1
+    return 1 if unheeded else 0
 
 
 def beats_all_of_it(name, rows):
@@ -101,13 +104,14 @@ def run(name, seed, path):
     own = folder / f"{NETWORK}-{seed}"
     own.mkdir(parents=True, exist_ok=True)
     for stage in kept:
-        there = base / f"{NETWORK}-{seed}" / f"{stage}.keras"
-        if there.exists():
-            shutil.copyfile(there, own / f"{stage}.keras")
+        shutil.copyfile(
+            base / "ablation" / "all-of-it" / own.name / f"{stage}.keras", own / f"{stage}.keras"
+        )
     split = data.load(path)
     copies = np.load(base / "copies.npy", mmap_mode="r")
     pool = copies, data.answers(split, copies, base)
-    recipe = dataclasses.replace(records_recipe.RECIPES[NETWORK], **changes)
+    full = {key: value for each in LEFT_OUT.values() for key, value in each.items()}
+    recipe = dataclasses.replace(records_recipe.RECIPES[NETWORK], **{**full, **changes})
     records_recipe.Run(NETWORK, recipe, split, seed, folder, pool).run()
 
 

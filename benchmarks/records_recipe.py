@@ -90,6 +90,7 @@ RECIPES = {
         prune_epochs=70,
         prune_end=0.8,
         share_epochs=20,
+        teacher=False,
     ),
     "lenet-5": Recipe(
         kdc.models.lenet_5,
