@@ -83,7 +83,8 @@ def draw(result, folder):
                  edgecolors="C3", label=f"chosen: {result.ratio:.1f}x")  # fmt: skip
     axes.set(xscale="log", xlabel="bytes of the whole file", ylabel="validation error in %")
     axes.set_title(f"A separable residual network, {4 * count(result):,} bytes as float32")
-    axes.legend()
+    axes.margins(0.1)
+    axes.legend(loc="upper center")
     for kind in ("svg", "png"):
         metadata = {"Date": None} if kind == "svg" else {}
         figure.savefig(folder / f"modern-conv-net.{kind}", dpi=120, metadata=metadata)

@@ -16,6 +16,7 @@ TITLES = {
     "tradeoff": ("Error against bytes", "bench-tradeoff"),
     "ablation": ("What each part of the recipe is worth", "bench-ablation"),
     "compress": ("The one call", "bench-compress"),
+    "modern-conv-net": ("A network of today's kind", "bench-modern-network"),
     "format": ("The format against others", "bench-format"),
     "format-study": ("What each choice of the format gains", "bench-format-study"),
     "format-vgg16": ("A whole VGG-16", "bench-format-model"),
