@@ -26,6 +26,10 @@ from keras_deepcomp.tflite import restoring
 ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's architecture."""
 
+_SEED_STATE = "seed_generator_state"
+_SEED_TYPES = ("int32", "uint32", "int64", "uint64")
+"""What Keras names the state of a random number generator; its type depends on the backend."""
+
 
 def save_model(
     model: keras.Model,
@@ -86,6 +90,8 @@ def load_model(
 
     Returns:
         An ordinary Keras model, not compiled, with every variable bit-identical to the one saved.
+        On another backend the states of random number generators (of `Dropout` and the like) take
+        the integer type that they have there.
 
     Raises:
         FormatError: The file is damaged, hostile, or not a Keras model.
@@ -114,7 +120,7 @@ def load_model(
         if misfit := _misfit(model.variables, file):
             raise FormatError(f"The architecture and the tensors in the file differ: {misfit}")
         for variable, tensor in zip(model.variables, _decoded(file, progress), strict=True):
-            initialize(variable, tensor)
+            initialize(variable, _of_this_backend(variable, tensor))
     initialize_states(model)
     finalize(model)
     return model
@@ -153,7 +159,7 @@ def load_weights(
                 "for saving."
             )
         for variable, tensor in zip(variables, _decoded(file, None), strict=True):
-            variable.assign(tensor)
+            variable.assign(_of_this_backend(variable, tensor))
     finalize(model)
 
 
@@ -213,12 +219,30 @@ def _misfit(variables: Sequence[keras.Variable], file: container.Archive) -> str
         return f"{len(variables)} variables and {len(file)} tensors."
     for variable, name in zip(variables, file, strict=True):
         shape, dtype = tuple(variable.shape), keras.backend.standardize_dtype(variable.dtype)
-        if (shape, dtype) != (file.shape(name), file.dtype(name)):
+        if (shape, dtype) == (file.shape(name), file.dtype(name)):
+            continue
+        if shape != file.shape(name) or not _is_seed_state(variable, file.dtype(name)):
             return (
                 f"tensor '{name}' is {file.dtype(name)} of shape {file.shape(name)}, and variable "
                 f"'{variable.path}' is {dtype} of shape {shape}."
             )
     return None
+
+
+def _is_seed_state(variable: keras.Variable, dtype: str) -> bool:
+    """Whether this is the state of a random number generator, and what is to go into it fits."""
+    return variable.name == _SEED_STATE and dtype in _SEED_TYPES
+
+
+def _of_this_backend(variable: keras.Variable, tensor: np.ndarray) -> np.ndarray:
+    """The tensor, in this backend's type if it is the state of a random number generator.
+
+    A seed beyond that type loses its upper bits: the numbers drawn from it differ between the
+    backends in any case.
+    """
+    if variable.name != _SEED_STATE:
+        return tensor
+    return tensor.astype(keras.backend.standardize_dtype(variable.dtype), copy=False)
 
 
 def _check_built(model: keras.Model, purpose: str) -> None:

@@ -258,6 +258,27 @@ def test_custom_objects(tmp_path):
         assert type(kdc.load_model(tmp_path / "m.kdc").layers[0]) is Own
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64", "float32"])
+def test_the_random_state_of_another_backend(tmp_path, dtype):
+    """Keras has it as int64, uint32 or int32, depending on the backend."""
+    layers = [keras.layers.Input((3,)), keras.layers.Dropout(0.5, seed=7, name="drop")]
+    model, name = keras.Sequential(layers), "drop/seed_generator_state"
+    kdc.save_model(model, tmp_path / "m.kdc")
+    with container.open_file(tmp_path / "m.kdc") as file:
+        metadata = file.metadata
+    container.save_file({name: np.array([7, 40], dtype)}, tmp_path / "other.kdc", metadata)
+    if dtype == "float32":
+        with pytest.raises(kdc.FormatError, match="differ: tensor 'drop/seed_generator_state'"):
+            kdc.load_model(tmp_path / "other.kdc")
+        return
+    again = kdc.load_model(tmp_path / "other.kdc")
+    kdc.load_weights(model, tmp_path / "other.kdc")
+    for each in (again, model):
+        (state,) = each.variables
+        assert (state.dtype, array(state).tolist()) == (model.variables[0].dtype, [7, 40])
+        np.testing.assert_array_equal(each.predict(np.ones((2, 3)), verbose=0), np.ones((2, 3)))
+
+
 def test_metadata_is_the_architecture(tmp_path):
     kdc.save_model(dense_model(), tmp_path / "m.kdc")
     metadata = container.inspect_file(tmp_path / "m.kdc").metadata
