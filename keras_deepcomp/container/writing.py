@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.container import blocks, encoding, frame, text
+from keras_deepcomp.container import blocks, encoding, frame, text, threads
 from keras_deepcomp.container.directory import CODED, RAW, ZERO, Record
 from keras_deepcomp.container.dtypes import BY_NAME, ElementType, element_type, patterns_of
 from keras_deepcomp.container.search import Effort
@@ -19,6 +19,9 @@ from keras_deepcomp.container.wire import MAX_RANK, MAX_TENSORS, string
 
 DEFAULT_EFFORT = 5
 MAX_EFFORT = 9
+
+# Bytes of tensors that are more work than threads are.
+_WORTH_THREADS = 1 << 20
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of the tensors done so far, and of all tensors, in memory."""
@@ -103,21 +106,16 @@ def write(
         raise ValueError(f"There are {len(tensors):,} tensors, and a file holds {MAX_TENSORS:,}.")
     described = frame.metadata_bytes(metadata)
     checked = {name: _check_tensor(name, value) for name, value in tensors.items()}
-    total = sum(tensor.nbytes for tensor in checked.values())
 
     out = _Output(stream)
     out.write(frame.HEAD)
-    records, done = [], 0
-    for name, tensor in checked.items():
-        coded = tensor if isinstance(tensor, CodedTensor) else code(tensor, effort)
+    records = []
+    for name, coded in _coded(checked, effort, progress):
         for content in coded.contents:
             out.write(content)
             out.write(blocks.checksum(content))
         lengths = tuple(map(len, coded.contents))
         records.append(Record(name, coded.element, coded.shape, coded.coding, lengths))
-        done += tensor.nbytes
-        if progress is not None:
-            progress(done, total)
     compressed = text.compress(described) if described else b""
     if compressed:
         out.write(compressed)
@@ -126,6 +124,31 @@ def write(
     out.write(index)
     out.write(frame.trailer(index, out.checksum))
     return out.size
+
+
+def _coded(
+    tensors: Mapping[str, npt.NDArray[Any] | CodedTensor], effort: int, progress: Progress | None
+) -> Iterator[tuple[str, CodedTensor]]:
+    """Yield the tensors in coded form, in order."""
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    done, total = 0, sum(sizes.values())
+
+    def work(name: str) -> CodedTensor:
+        tensor = tensors[name]
+        return tensor if isinstance(tensor, CodedTensor) else code(tensor, effort)
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    if total < _WORTH_THREADS:
+        for name, size in sizes.items():
+            yield name, work(name)
+            count(size)
+    else:
+        yield from threads.in_order(work, sizes, count)
 
 
 class _Output:
