@@ -91,16 +91,15 @@ def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequ
         sequences.low = (patterns >> _as(patterns, model.zero_bits)) & _as(patterns, mask)
     indices = model.lookup.indices(model.heads_of(patterns))
     lower = model.lower_half
-    is_upper = indices >= lower
     if model.sign_neighbourhood is not None and model.grid is not None:
-        _split_signs(sequences, values, is_upper, lines, model)
+        _split_signs(sequences, values, indices >= lower, lines, model)
     groups = _groups(model, values)
     for group in range(len(model.cuts) + 1):
-        inside = slice(None) if groups is None else groups == group
-        own, upper = indices[inside], is_upper[inside]
+        own = indices if groups is None else indices[groups == group]
         if model.sign_neighbourhood is None:
             sequences.indices.append([own])
         else:
+            upper = own >= lower
             sequences.indices.append([own[~upper], own[upper] - lower])
     return sequences
 
@@ -120,7 +119,8 @@ def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | No
     if not model.cuts:
         return None
     assert values.classes is not None
-    return np.searchsorted(np.array(model.cuts), values.classes, side="right")
+    of_class = np.searchsorted(np.array(model.cuts), np.arange(model.classes), side="right")
+    return of_class.astype(np.uint8)[values.classes]
 
 
 def _split_fixed(
@@ -128,9 +128,10 @@ def _split_fixed(
 ) -> _Values:
     fixed = FixedClasses(lines, classes)
     numbers = lines.numbers(elements.rows, elements.columns)
-    for number, ones in enumerate(fixed.sequences(*numbers)):
+    of_elements = fixed.classes_at(*numbers)
+    for number, ones in enumerate(fixed.sequences(*numbers, of_elements)):
         sequences.filled.append(BitSequence(ones, fixed.total(number)))
-    return _Values(fixed.classes_at(*numbers) if with_classes else None)
+    return _Values(of_elements if with_classes else None)
 
 
 def _split_grid(

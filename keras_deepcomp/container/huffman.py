@@ -77,17 +77,20 @@ def canonical_codes(lengths: _Lengths) -> npt.NDArray[np.uint64]:
     return codes
 
 
-def encode(symbols: _Ints, lengths: _Lengths) -> bitarray:
+def encode(
+    symbols: _Ints, lengths: _Lengths, codes: npt.NDArray[np.uint64] | None = None
+) -> bitarray:
     """Return the codes of the symbols one after the other.
 
     Args:
         symbols: The symbols, shape (count,).
         lengths: The length of each symbol's code in bits, shape (alphabet,).
+        codes: The code of each symbol, where they are known already.
 
     Returns:
         The bits.
     """
-    codes = canonical_codes(lengths)
+    codes = canonical_codes(lengths) if codes is None else codes
     bits = empty_bits()
     for start in range(0, symbols.size, _BLOCK):
         block = symbols[start : start + _BLOCK]

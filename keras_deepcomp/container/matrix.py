@@ -11,6 +11,9 @@ import numpy.typing as npt
 MAX_BAND = 1 << 20
 """The most elements of a band."""
 
+# Elements that are looked at together.
+_PART = 1 << 18
+
 _Places = npt.NDArray[np.int64]
 _Patterns = npt.NDArray[Any]
 
@@ -40,6 +43,16 @@ class Elements:
         has_value = band != 0 if sparse else np.ones(band.shape, bool)
         rows, columns = np.nonzero(has_value)
         return cls(rows, columns, band[has_value])
+
+
+def _flatnonzero(flat: _Patterns) -> _Places:
+    """`np.flatnonzero`, which is much faster on booleans, and those of a part stay in the cache."""
+    parts = []
+    for start in range(0, flat.size, _PART):
+        places = np.flatnonzero(flat[start : start + _PART] != 0)
+        places += start
+        parts.append(places)
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class Matrix:
 
     def nonzeros(self, flat: _Patterns) -> Elements:
         """Return the elements that are not zero, of all columns, row by row."""
-        places = np.flatnonzero(flat)
+        places = _flatnonzero(flat)
         patterns = flat[places]
         if self.transposed:
             columns, rows = np.divmod(places, self.rows)

@@ -53,6 +53,11 @@ class RunCode:
     low_bits: int
     lengths: npt.NDArray[np.uint8]
 
+    @functools.cached_property
+    def codes(self) -> npt.NDArray[np.uint64]:
+        """The code of each symbol."""
+        return huffman.canonical_codes(self.lengths)
+
     def split(self) -> npt.NDArray[np.int16]:
         """Return the runs of each symbol, shape (symbols, together)."""
         base = self.bound + 1
@@ -180,7 +185,7 @@ def encode(ones: _Ints, length: int, likelihood: Likelihood, writer: BitWriter) 
     for column in runs.reshape(count, code.together).T:
         symbols = symbols * (code.bound + 1) + column
     writer.golomb(count, COUNT_ORDER)
-    writer.bits += huffman.encode(symbols, code.lengths)
+    writer.bits += huffman.encode(symbols, code.lengths, code.codes)
     for bit in range(code.low_bits - 1, -1, -1):
         writer.append(gaps >> bit & 1)
 
