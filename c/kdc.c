@@ -590,7 +590,7 @@ static kdc_status read_scores(arena *a, bits *b, const model *m, size_t lines, u
     digits d = {*b, &c, 0, 0};
     for (size_t i = 0; i < lines; i++) {
         unsigned symbol = next_digit(&d);
-        NEED(!over(&d.at) && symbol <= 8 && (m->sparse || symbol > 0));
+        NEED(!over(&d.at) && (m->sparse || symbol > 0));
         (*scores)[i] = symbol ? (uint8_t)(symbol - 1) : DEAD;
         *any |= symbol != 1;
     }

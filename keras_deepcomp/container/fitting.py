@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras_deepcomp.container import bands
 from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bands import BitSequence, Sequences
+from keras_deepcomp.container.grid import WIDE
 from keras_deepcomp.container.logarithm import ONE, log2_fixed
 from keras_deepcomp.container.matrix import Elements
 from keras_deepcomp.container.model import MAX_GROUPS, TensorModel
@@ -18,11 +19,13 @@ from keras_deepcomp.container.runs import Likelihood
 from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
 from keras_deepcomp.container.symbols import SymbolCode, most_together
 
-_ROUNDS = 4
+ROUNDS = 4
+"""How often scores are chosen anew, given all others; the first two rounds save most."""
+
 _LEVELS = MAX_SCORE + 1
 # Scores of the other kind of line, and the votes of neighbours, add up to less than this.
 _SUMS = _LEVELS
-_SUMS_WITH_VOTES = 24
+_SUMS_WITH_VOTES = _LEVELS + sum(weight for *_, weight in WIDE)
 # A symbol's entry in a table takes about three bits, and a table some more for itself.
 _TABLE_BITS_PER_SYMBOL = 3
 _TABLE_BITS = 12
@@ -55,20 +58,18 @@ def entropy_bits(counts: _Ints, axis: int = -1) -> _Ints:
     return (totals * log2_fixed(totals) - parts) // ONE
 
 
-def initial_scores(filled: _Ints, size: int) -> Scores:
-    """Return scores by the density of lines: a step for each doubling of 1.7.
+def initial_scores(filled: _Ints, step: int) -> Scores:
+    """Return scores by the density of lines.
 
     Args:
         filled: How many elements of each line are not zero, shape (lines,).
-        size: The number of elements of each line.
+        step: By how many times the fourth root of 2 densities differ from one score to the next.
 
     Returns:
         The scores: `DEAD` for a line that is all zero, else from 0 up.
     """
-    total = int(filled.sum())
-    mean = log2_fixed(2 * total // max(filled.size, 1) + 1)
-    # log2(1.7) is about 3/4.
-    steps = (log2_fixed(2 * filled + 1) - mean) * 4 // (3 * ONE) + 3
+    mean = log2_fixed(2 * int(filled.sum()) // max(filled.size, 1) + 1)
+    steps = (log2_fixed(2 * filled + 1) - mean) * 4 // (step * ONE) + 5
     result = np.clip(steps, 0, MAX_SCORE)
     live = filled > 0
     if live.any():
@@ -92,6 +93,7 @@ def refine(
     column_scores: Scores,
     with_rows: bool,
     with_columns: bool,
+    rounds: int = ROUNDS,
 ) -> tuple[Scores, Scores]:
     """Return scores under which the places of a matrix's elements take fewer bits.
 
@@ -104,11 +106,12 @@ def refine(
         column_scores: Where to start from.
         with_rows: Whether rows may have scores other than 0.
         with_columns: Whether columns may.
+        rounds: How often, at most.
 
     Returns:
         The scores of rows and of columns.
     """
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         before = row_scores, column_scores
         if with_rows:
             totals, ones = _by_line(filled, votes, row_scores.size, column_scores, True)
@@ -135,10 +138,15 @@ def _by_line(
     """
     line, place = filled if is_row else filled[::-1]
     sums_in_all = _SUMS if votes is None else _SUMS_WITH_VOTES
-    other_sums = np.maximum(other, 0).astype(np.int64)
-    keys = line * sums_in_all + other_sums[place]
-    if votes is None:
+    keys = line * sums_in_all
+    if score_lists.has_scores(other):
+        other_sums = np.maximum(other, 0).astype(np.int64)
+        keys += other_sums[place]
         per_line = np.bincount(other_sums[other >= 0], minlength=sums_in_all)
+    else:
+        other_sums = np.broadcast_to(np.int64(0), other.shape)
+        per_line = np.append(other.size, np.zeros(sums_in_all - 1, np.int64))
+    if votes is None:
         totals = np.broadcast_to(per_line, (lines, sums_in_all))
     else:
         votes_across = votes if is_row else votes.T
@@ -155,18 +163,21 @@ def _by_line(
 
 def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
     live = own >= 0
-    shift = np.maximum(own, 0).astype(np.int64)
-    sums = np.minimum(np.arange(totals.shape[1]) + shift[:, np.newaxis], CLASSES - 1)
-    size = np.bincount(sums[live].reshape(-1), weights=totals[live].reshape(-1), minlength=CLASSES)
-    rare = np.bincount(sums[live].reshape(-1), weights=ones[live].reshape(-1), minlength=CLASSES)
-    cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
-    counts = np.bincount(shift[live], minlength=_LEVELS)
-    side = log2_fixed(2 * counts.sum() + 1) - log2_fixed(2 * counts + 1)
+    sums = np.arange(totals.shape[1])
     # In floats, which hold these whole numbers exactly, the products are much faster.
-    at = np.minimum(np.arange(totals.shape[1])[:, np.newaxis] + np.arange(_LEVELS), CLASSES - 1)
-    filled = ones.astype(np.float64)
-    costs = filled @ cost_one[at].astype(np.float64) + side
-    costs += (totals - filled) @ cost_zero[at].astype(np.float64)
+    filled, everything = ones.astype(np.float64), totals.astype(np.float64)
+    has_score = (own == np.arange(_LEVELS)[:, np.newaxis]).astype(np.float64)
+    classes = np.minimum(sums + np.arange(_LEVELS)[:, np.newaxis], CLASSES - 1).reshape(-1)
+    rare, size = (
+        np.bincount(classes, weights=(has_score @ each).reshape(-1), minlength=CLASSES)
+        for each in (filled, everything)
+    )
+    cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
+    counts = np.bincount(own[live], minlength=_LEVELS)
+    side = log2_fixed(2 * counts.sum() + 1) - log2_fixed(2 * counts + 1)
+    at = np.minimum(sums[:, np.newaxis] + np.arange(_LEVELS), CLASSES - 1)
+    costs = filled @ (cost_one - cost_zero)[at].astype(np.float64) + side
+    costs += everything @ cost_zero[at].astype(np.float64)
     best = costs.argmin(axis=1)
     if live.any():
         best -= best[live].min()
@@ -208,7 +219,7 @@ def value_scores(
     order = np.argsort(rarity, kind="stable")
     scores = np.empty(lines.shape[0], np.int64)
     scores[order] = np.arange(order.size) * levels // max(order.size, 1)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         costs = np.empty((lines.shape[0], levels), np.int64)
         for level in range(levels):
             table = 2 * counts[scores == level].sum(axis=0) + 1

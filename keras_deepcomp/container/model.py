@@ -195,8 +195,6 @@ class TensorModel:
             for lines in scored:
                 if not sparse and (lines < 0).any():
                     raise damaged(f"{reader.what} has lines without elements in a dense tensor")
-                if int(lines.max()) > scores.MAX_SCORE:
-                    raise damaged(f"{reader.what} has a score that is too high")
         model = cls(
             zero_bits, low_bits, sparse, transposed, codebook, row_scores, column_scores, grid
         )

@@ -21,7 +21,9 @@ from keras_deepcomp.container.symbols import SymbolCode
 DEAD = -1
 """The score of a row or column that is all zero, and is not coded at all."""
 
-MAX_SCORE = 7
+MAX_SCORE = 14
+"""One less than what `highest` holds in 4 bits, for dead lines are counted with it."""
+
 MAX_LINES = 1 << 20
 """Of more lines than that none has a score, so that scores take little memory."""
 CLASSES = 16
@@ -127,6 +129,7 @@ class FixedClasses:
         for kind, row in enumerate(self._classes):
             self._counts[kind] = np.bincount(row, minlength=count)
         self._starts = np.cumsum(self._counts, axis=1) - self._counts
+        self._totals = np.bincount(self._kinds, minlength=scores.size) @ self._counts
 
     def _ends(self, number: int) -> npt.NDArray[np.int64]:
         """Return how many elements of a class there are up to the end of each live row."""
@@ -134,7 +137,7 @@ class FixedClasses:
 
     def total(self, number: int) -> int:
         """Return how many elements of a class there are."""
-        return int(self._counts[self._kinds, number].sum())
+        return int(self._totals[number])
 
     def classes_at(
         self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
@@ -143,13 +146,17 @@ class FixedClasses:
         return self._classes[self._kinds[rows], columns]
 
     def sequences(
-        self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
+        self,
+        rows: npt.NDArray[np.intp],
+        columns: npt.NDArray[np.intp],
+        classes: npt.NDArray[np.int8],
     ) -> list[npt.NDArray[np.int64]]:
         """Return the places of elements in the sequences of their classes.
 
         Args:
             rows: Live row numbers of the elements in row-major order, shape (n,).
             columns: Live column numbers.
+            classes: Their classes, from `classes_at`.
 
         Returns:
             For each class the places, ascending.
@@ -158,15 +165,15 @@ class FixedClasses:
         own_ranks = np.arange(ranks.shape[1], dtype=np.int32)
         np.put_along_axis(ranks, self._by_class, own_ranks[np.newaxis], axis=1)
         kinds = self._kinds[rows]
-        classes = self._classes[kinds, columns]
-        found = []
-        for number in range(self._count):
-            inside = np.flatnonzero(classes == number) if self._count > 1 else slice(None)
-            own_rows, own_kinds = rows[inside], kinds[inside]
-            offsets = self._ends(number) - self._counts[self._kinds, number]
-            in_row = ranks[own_kinds, columns[inside]] - self._starts[own_kinds, number]
-            found.append(offsets[own_rows] + in_row)
-        return found
+        # Places of all classes at once; a band's elements can be counted in 32 bits.
+        counts = self._counts.T.astype(np.int32)[:, self._kinds]
+        before = np.cumsum(counts, axis=1, dtype=np.int32)
+        before -= counts
+        places = before[classes, rows] + ranks[kinds, columns].astype(np.int64)
+        places -= self._starts[kinds, classes]
+        order = np.argsort(classes, kind="stable")  # linear for numbers of 8 bits
+        ends = np.cumsum(np.bincount(classes, minlength=self._count))[:-1]
+        return np.split(places[order], ends)
 
     def elements(self, number: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elements at places of a class's sequence, as flat indices of the matrix."""

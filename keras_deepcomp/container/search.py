@@ -37,6 +37,10 @@ _FARTHEST = 512
 _LEVELS = 4
 # Shorter lines have no scores of their own.
 _FEWEST_LINES = 8
+# What scores start from; see `fitting.initial_scores`.
+_STEPS = (3, 1, 2, 4, 5)
+# Rounds of all elements take time.
+_ROUNDS_OF_ALL = 2
 # Counts of symbols by line take memory.
 _MOST_COUNTS = 1 << 22
 
@@ -203,7 +207,7 @@ class _Sample:
         self._all_columns = matrix.columns
         self._shape = matrix.rows, -(-matrix.columns // self.step)
         if base.sparse:
-            values = tensor.values(matrix)
+            values = self._all = tensor.values(matrix)
             if matrix.columns >= _FEWEST_LINES:
                 self._by_row = np.bincount(values.rows, minlength=matrix.rows)
             if matrix.rows >= _FEWEST_LINES and matrix.columns <= score_lists.MAX_LINES:
@@ -245,17 +249,27 @@ class _Sample:
             votes = grid.votes(self._bordered(self.filled), np.arange(grid.rows), WIDE)
         best: tuple[int, TensorModel] | None = None
         for row_kind, column_kind in self._kinds_of_scores(effort):
-            row_scores = self._scores(row_kind, True)
-            column_scores = self._scores(column_kind, False)
-            if "scores" in (row_kind, column_kind):
-                # Of columns that are not in the sample nothing more is known than their density.
+            row_scores, column_scores = self._start(row_kind, column_kind, base)
+            with_rows, with_columns = row_kind == "scores", column_kind == "scores"
+            if votes is None and (with_rows or with_columns):
+                # All elements count: of a sample's few columns the rows would learn by heart.
+                row_scores, column_scores = fitting.refine(
+                    (self._all.rows, self._all.columns),
+                    None,
+                    row_scores,
+                    column_scores,
+                    with_rows,
+                    with_columns,
+                    fitting.ROUNDS if self.step == 1 else _ROUNDS_OF_ALL,
+                )
+            elif with_rows or with_columns:
                 row_scores, sampled = fitting.refine(
                     (self._values.rows, self._values.columns),
                     votes,
                     row_scores,
                     column_scores[self.columns],
-                    row_kind == "scores",
-                    column_kind == "scores" and self.step == 1,
+                    with_rows,
+                    with_columns and self.step == 1,
                 )
                 if self.step == 1:
                     column_scores = sampled
@@ -282,16 +296,29 @@ class _Sample:
         kinds = [("none", "none"), (row, column)]
         if effort.scores:
             kinds.append((row_scores, column_scores))
-        if effort.each_kind_of_score:
+        if effort.each_kind_of_score and self.step == 1:
+            # In a large matrix, scores that are all the same cost next to nothing.
             kinds += [(row_scores, column), (row, column_scores)]
         return list(dict.fromkeys(kinds))
 
-    def _scores(self, kind: str, of_rows: bool) -> Scores:
+    def _start(self, row_kind: str, column_kind: str, base: TensorModel) -> tuple[Scores, Scores]:
+        """Return the scores of these kinds, by densities, under which the sample is smallest."""
+        best: tuple[int, tuple[Scores, Scores]] | None = None
+        for step in _STEPS if "scores" in (row_kind, column_kind) else _STEPS[:1]:
+            found = self._scores(row_kind, True, step), self._scores(column_kind, False, step)
+            model = dataclasses.replace(base, row_scores=found[0], column_scores=found[1])
+            _, bits = self._places(model, None)
+            if best is None or bits < best[0]:
+                best = bits, found
+        assert best is not None
+        return best[1]
+
+    def _scores(self, kind: str, of_rows: bool, step: int) -> Scores:
         filled = self._by_row if of_rows else self._by_column
         if filled is None or kind == "none":
             return score_lists.no_scores(self._shape[0] if of_rows else self._all_columns)
         if kind == "scores":
-            return fitting.initial_scores(filled, self._all_columns if of_rows else self._shape[0])
+            return fitting.initial_scores(filled, step)
         return fitting.flat_scores(filled)
 
     def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[_Ints, int]:

@@ -89,7 +89,7 @@ def test_dictionary():
         ("1 to 4,096 ascending values", huffman.MAX_SYMBOLS, 4096),
         ("There are at most 4,096 Huffman symbols", huffman.MAX_SYMBOLS, 4096),
         ("No length is above 30", huffman.MAX_LENGTH, 30),
-        ("has a score from 0 to 7", scores.MAX_SCORE, 7),
+        ("has a score from 0 to 14", scores.MAX_SCORE, 14),
         ("else 15. The elements", scores.CLASSES, 16),
         ("from -64 to 63", runs.STEPS, 64),
         ("runs := count(g6)", runs.COUNT_ORDER, 6),

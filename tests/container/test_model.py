@@ -219,8 +219,6 @@ def test_right_as_it_is():
             {"sparse": 0, "grid": None, "column_scores": [0, -1] * 7 + [2, 0]},
             "has lines without elements in a dense tensor",
         ),
-        ({"column_scores": [0] * 15 + [8]}, "has a score that is too high"),
-        ({"row_scores": [0, 14, 0, 0]}, "has a score that is too high"),
         ({"likelihoods": [-65, 0]}, "has a likelihood that is out of range"),
         ({"likelihoods": [60, 4]}, "has a likelihood that is out of range"),
         ({"signs": [64]}, "has a likelihood that is out of range"),

@@ -88,5 +88,7 @@ def test_fixed_classes(row_scores, column_scores, count, seed):
     assert [element in elements[own] for own, element in zip(classes, chosen, strict=True)] == [
         True
     ] * chosen.size
-    for own, places in zip(elements, fixed.sequences(*numbers), strict=True):
+    for own, places in zip(
+        elements, fixed.sequences(*numbers, fixed.classes_at(*numbers)), strict=True
+    ):
         assert [own[place] for place in places] == [item for item in own if item in set(chosen)]

@@ -56,6 +56,18 @@ def test_density_of_rows_and_columns():
     assert model.row_scores.any() and model.column_scores.any()
 
 
+def test_large_tensors_come_close_to_the_densities_that_they_were_made_with():
+    """A search that looks at a few columns must not choose the scores of rows by them alone."""
+    rng = np.random.default_rng(0)
+    rows, columns = (np.exp(rng.normal(0, spread, n)) for spread, n in ((1.8, 2000), (1.2, 1000)))
+    chances = np.outer(rows, columns)
+    for _ in range(20):
+        chances = np.minimum(chances * 0.04 / chances.mean(), 0.98)
+    kept = rng.random(chances.shape) < chances
+    least = -np.log2(np.where(kept, chances, 1 - chances)).sum() / 8
+    assert size(kept.astype(np.float32)) < 1.065 * least
+
+
 def test_pictures():
     array = smooth(20, 16, 40)
     assert saving(array) > 0.2
