@@ -15,7 +15,7 @@ The weights are synthetic, and like those of the paper's tables 4 and 5 in what 
 - k-means of 10 million values in 256 clusters takes at most 3 times their memory, a minute, and has
   no larger objective than scikit-learn's from the same start, and than its default; on a small
   sample, at most 1 % more than the least that there is;
-- all bits are back, and the file is the same, on TensorFlow and on JAX.
+- all bits are back, and the weights are the same, on TensorFlow and on JAX.
 
 Each measurement has a process of its own. `--only PART ...` measures these again and keeps the rest
 of `benchmarks/results/fullsize.json`. Prints tables, draws `docs/growth.svg`, and exits with 1 if a

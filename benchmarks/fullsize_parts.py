@@ -117,6 +117,8 @@ def stages(folder, network):
         plain = kdc.strip(model)
     del model
     expected = [digest(variable) for variable in plain.variables]
+    # The state of dropout is of another type on each backend.
+    weights = [digest(variable) for variable in plain.weights if "float" in str(variable.dtype)]
     del plain
     with meter.stage("load"):
         again = kdc.load_model(path)
@@ -128,7 +130,7 @@ def stages(folder, network):
         "seconds": seconds,
         "peak_bytes": peak,
         "same_bits": same,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256("".join(weights).encode()).hexdigest(),
         "summary": kdc.summary(path).as_dict(),
     }
 
