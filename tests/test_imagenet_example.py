@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,19 +49,32 @@ RUN = """
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Pictures in class folders."""
+    """The same pictures in class folders and in TFRecords."""
     import tensorflow as tf
 
     root, rng = tmp_path_factory.mktemp("made"), np.random.default_rng(0)
     for split, count in (("train", TRAINING), ("validation", TEST)):
-        for name, colour in COLOURS.items():
-            folder = root / "folders" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                shape = (int(rng.integers(34, 60)), int(rng.integers(34, 60)), 3)
-                picture = np.clip(rng.normal(colour, 60, shape), 0, 255).astype(np.uint8)
-                (folder / f"{number}.png").write_bytes(tf.io.encode_png(picture).numpy())
+        records = root / "records" / split
+        records.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(records / f"{split}-00000-of-00001")) as writer:
+            for label, (name, colour) in enumerate(COLOURS.items()):
+                folder = root / "folders" / split / name
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    shape = (int(rng.integers(34, 60)), int(rng.integers(34, 60)), 3)
+                    picture = np.clip(rng.normal(colour, 60, shape), 0, 255).astype(np.uint8)
+                    encoded = tf.io.encode_png(picture).numpy()
+                    (folder / f"{number}.png").write_bytes(encoded)
+                    writer.write(_example(tf, encoded, label + 1))
     return root
+
+
+def _example(tf, encoded, label):
+    features = {
+        "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def check(out):
@@ -94,6 +108,47 @@ def test_interrupted_in_the_middle_of_pruning(folders, tmp_path):
         numbers = [row.split(",")[0] for row in rows if row[0].isdigit()]
         assert numbers == [str(number) for number in range(epochs)]
         assert not any((tmp_path / f"{stage}-backup").glob("*"))
+
+
+def test_two_devices_and_records(folders, tmp_path):
+    shutil.copytree(folders / "records", tmp_path / "data")
+    run_python(
+        RUN, EXAMPLES, "--data", tmp_path / "data", "--out", tmp_path / "out",
+        "--classes", "4", "--logical-devices", "2", KERAS_BACKEND="tensorflow",
+    )  # fmt: skip
+    check(tmp_path / "out")
+
+
+def test_two_devices_on_jax(folders, tmp_path):
+    run_python(
+        RUN, EXAMPLES, "--data", folders / "folders", "--out", tmp_path,
+        KERAS_BACKEND="jax", XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )  # fmt: skip
+    check(tmp_path)
+
+
+def test_the_papers_networks_have_these_layers():
+    """And the shares of tables 4 and 5 come to what stands there: 11 and 7.5 percent."""
+    printed = run_python(
+        """
+        import math, sys
+        sys.path.insert(0, sys.argv[1])
+        import imagenet
+        from keras_deepcomp.architecture.building import build
+        for name in ("alexnet", "vgg16"):
+            network = imagenet.NETWORKS[name]
+            model = build(lambda: network.make(1000), 140_000_000)
+            layers = {each.name: each for each in model.layers if each.weights}
+            assert list(layers) == list(network.kept)
+            assert {n for n, k in network.clusters().items() if k == 32} == set(network.dense)
+            sizes = {n: math.prod(each.kernel.shape) for n, each in layers.items()}
+            kept = sum(sizes[n] * share for n, share in network.kept.items())
+            print(round(100 * kept / sum(sizes.values()), 1), model.input_shape[1] == network.size)
+        """,
+        EXAMPLES,
+        KERAS_BACKEND="tensorflow",
+    )
+    assert printed.splitlines()[-2:] == ["11.1 True", "7.6 True"]
 
 
 def test_every_option_is_on_the_page():
