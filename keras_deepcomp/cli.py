@@ -1,8 +1,8 @@
 """The command line `keras-deepcomp`.
 
 Errors are one line on standard error. Exit codes: 0 done, 1 it failed (a damaged file, a missing
-one), 2 the command line was wrong, 130 interrupted, as shells have it. Frameworks are imported only
-by the commands that need one.
+one), 2 the command line was wrong, 3 `compress` found no file within the budget, 130 interrupted,
+as shells have it. Frameworks are imported only by the commands that need one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(_one_line(error))
     if options.json:
         print(json.dumps(result, indent=2))
-    return 0
+    code: int = options.code_of(result)
+    return code
 
 
 def entry_point() -> None:

@@ -37,7 +37,7 @@ def add_command(
         name, help=summary, description=summary, **with_example(f"{words} {example}")
     )
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
-    sub.set_defaults(command=command)
+    sub.set_defaults(command=command, code_of=lambda result: 0)
     return sub
 
 

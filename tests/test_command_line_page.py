@@ -9,6 +9,7 @@ from support import dense_model
 
 import keras_deepcomp as kdc
 from keras_deepcomp import cli, completion
+from keras_deepcomp.compressing import commands
 
 PAGE = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
 COMMANDS = {
@@ -65,6 +66,10 @@ def test_the_exit_codes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_inspect", interrupted)
     found[cli.main(["inspect", "m.kdc"])] = "interrupted"
     assert capsys.readouterr().err.endswith("keras-deepcomp: error: interrupted\n")
+    # That the search comes to such a result is tested in compressing/test_commands.py.
+    monkeypatch.setattr(commands, "_compress", lambda options: {"keeps_budget": False})
+    compress = ["compress", "m.keras", "--data", "d.npz", "--max-bytes", "10"]
+    found[cli.main(compress)] = "none that keeps the budget"
     rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.M))
     assert {str(code) for code in found} == set(rows)
     assert all(why in rows[str(code)] for code, why in found.items())

@@ -7,6 +7,9 @@ from typing import Any
 
 from keras_deepcomp.subcommands import KERAS_SUFFIXES, add_command, existing, quietly, report
 
+OVER_BUDGET = 3
+"""The exit code when a file was written, but none that keeps the budget was found."""
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the program's."""
@@ -17,6 +20,7 @@ def add_to(commands: Any) -> None:
         "look for the smallest .kdc file of a compiled Keras model within a budget",
         "model.keras --data data.npz --max-metric-drop 0.002 -o model.kdc",
     )
+    compress.set_defaults(code_of=lambda result: 0 if result["keeps_budget"] else OVER_BUDGET)
     compress.add_argument(
         "model", metavar="MODEL", help="a .keras or .h5 file, compiled when it was saved"
     )
@@ -88,4 +92,5 @@ def _compress(options: argparse.Namespace) -> dict[str, Any]:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    return report(options, f"{result['file']} ({result['bytes']:,} B)", result)
+    over = "" if result["keeps_budget"] else f", over the budget: {result['reason']}"
+    return report(options, f"{result['file']} ({result['bytes']:,} B{over})", result)

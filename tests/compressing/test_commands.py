@@ -41,6 +41,13 @@ def test_a_file_is_compressed(files, capsys):
     assert accuracy == pytest.approx(round(accuracy), abs=1e-4)
 
 
+def test_a_budget_that_cannot_be_kept(files, capsys):
+    words = ["--data", str(files / "d.npz"), "--max-bytes", "10", "--epochs", "1"]
+    code, out, _ = run(capsys, files, *words, "--minutes", "1e-6", "-o", str(files / "o.kdc"))
+    assert code == 3 and (files / "o.kdc").stat().st_size > 10
+    assert "o.kdc" in out and " B, over the budget: " in out
+
+
 def test_what_is_wrong_is_said_in_a_line(files, capsys):
     np.savez(files / "e.npz", x=np.zeros(3))
     for words, message in (
