@@ -247,11 +247,13 @@ def _report(options: argparse.Namespace) -> dict[str, Any]:
 
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
     from keras_deepcomp import container
+    from keras_deepcomp.progress import counting_bytes
 
     source = existing(options.kdc)
     with container.open_file(source) as file:
         file.check_memory()
-        damaged = file.damaged()
+        with counting_bytes(sys.stderr.isatty(), "Checking") as progress:
+            damaged = file.damaged(progress)
         if damaged:
             names = ", ".join(repr(name) for name, _ in damaged)
             raise container.FormatError(

@@ -247,14 +247,23 @@ class Archive:
             )
         return total
 
-    def damaged(self) -> list[tuple[str, FormatError]]:
-        """Return the tensors that cannot be decoded, each with what is wrong with it."""
-        found = []
+    def damaged(
+        self, progress: Callable[[int, int], None] | None = None
+    ) -> list[tuple[str, FormatError]]:
+        """Return the tensors that cannot be decoded, each with what is wrong with it.
+
+        Args:
+            progress: Called with the bytes decoded so far, and with those of all tensors.
+        """
+        found, done, total = [], 0, self.decoded_bytes - self._metadata_bytes
         for name in self:
             try:
                 self.describe(name)
             except FormatError as error:
                 found.append((name, error))
+            done += self._decoded_bytes_of(self._number(name))
+            if progress is not None:
+                progress(done, total)
         return found
 
     def _decoded_bytes_of(self, number: int) -> int:

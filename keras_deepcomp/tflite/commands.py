@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _pack(options: argparse.Namespace) -> dict[str, Any]:
     source = existing(options.tflite)
     target = Path(options.kdc or source.with_suffix(".kdc"))
     effort = DEFAULT_EFFORT if options.effort is None else options.effort
-    size = pack(source, target, effort)
+    size = pack(source, target, effort, verbose=sys.stderr.isatty())
     before = source.stat().st_size
     return report(
         options,

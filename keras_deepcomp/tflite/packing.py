@@ -17,7 +17,14 @@ from keras_deepcomp.container.archive import DEFAULT_MAX_BYTES, Archive, MemoryS
 from keras_deepcomp.container.disk import open_file, replacing
 from keras_deepcomp.container.errors import naming
 from keras_deepcomp.container.wire import CHECKSUM_BYTES, varint
-from keras_deepcomp.container.writing import DEFAULT_EFFORT, CodedTensor, leave_raw, write
+from keras_deepcomp.container.writing import (
+    DEFAULT_EFFORT,
+    CodedTensor,
+    Progress,
+    leave_raw,
+    write,
+)
+from keras_deepcomp.progress import counting_bytes
 from keras_deepcomp.tflite import buffers, segments, streams
 from keras_deepcomp.tflite.restoring import MARK, REST, restore
 
@@ -28,7 +35,12 @@ _MEMORY = 5
 _ROOM = 1 << 20
 
 
-def pack(tflite_path: PathLike, kdc_path: PathLike, effort: int = DEFAULT_EFFORT) -> int:
+def pack(
+    tflite_path: PathLike,
+    kdc_path: PathLike,
+    effort: int = DEFAULT_EFFORT,
+    verbose: bool = False,
+) -> int:
     """Codes a `.tflite` file as a `.kdc` file, from which `unpack` brings back the same bytes.
 
     Weights that are pruned, shared or quantized get smaller than general-purpose compressors make
@@ -39,6 +51,8 @@ def pack(tflite_path: PathLike, kdc_path: PathLike, effort: int = DEFAULT_EFFORT
         tflite_path: The `.tflite` file. Nothing in it is run.
         kdc_path: The file to write; an older one is replaced only when it is complete.
         effort: How long to search for a smaller file, 0 (no search) to 9.
+        verbose: Whether to show the progress on standard error: a bar with the time left on a
+            terminal, and elsewhere a line every ten seconds.
 
     Returns:
         The size of the `.kdc` file in bytes.
@@ -53,8 +67,8 @@ def pack(tflite_path: PathLike, kdc_path: PathLike, effort: int = DEFAULT_EFFORT
         >>> keras_deepcomp.tflite.unpack("model.kdc", "again.tflite")
     """
     data = Path(tflite_path).read_bytes()
-    with naming(os.fspath(tflite_path)):
-        packed = to_kdc(data, effort)
+    with naming(os.fspath(tflite_path)), counting_bytes(verbose, "Packing") as progress:
+        packed = to_kdc(data, effort, progress)
     with replacing(kdc_path) as file:
         file.write(packed)
     return len(packed)
@@ -83,10 +97,10 @@ def unpack(kdc_path: PathLike, tflite_path: PathLike, max_bytes: int = DEFAULT_M
     return len(data)
 
 
-def to_kdc(data: bytes, effort: int = DEFAULT_EFFORT) -> bytes:
+def to_kdc(data: bytes, effort: int = DEFAULT_EFFORT, progress: Progress | None = None) -> bytes:
     """Return the bytes of the `.kdc` file of a `.tflite` file's bytes; see `pack`."""
     found = buffers.find(data)
-    chosen = segments.choose(data, found, effort)
+    chosen = segments.choose(data, found, effort, progress)
     rest = segments.remainder(data, chosen)
     start = varint(len(rest)) + zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "little")
     stream = np.frombuffer(start + streams.compress(rest), np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_deepcomp.container.wire import varint
-from keras_deepcomp.container.writing import CodedTensor, code
+from keras_deepcomp.container.writing import CodedTensor, Progress, code
 from keras_deepcomp.tflite import arrays, scaled, streams
 from keras_deepcomp.tflite.buffers import BufferRange
 
@@ -50,18 +50,21 @@ class Segment:
         return _ENTRY_BYTES + self.tensor.stored_bytes if self.tensor else 2
 
 
-def choose(data: bytes, ranges: Iterable[BufferRange], effort: int) -> list[Segment]:
+def choose(
+    data: bytes, ranges: Iterable[BufferRange], effort: int, progress: Progress | None = None
+) -> list[Segment]:
     """Return the segments with which a file gets smallest, in its order; perhaps none.
 
     Args:
         data: The bytes of the `.tflite` file.
         ranges: Its buffers, in order; they do not overlap.
         effort: How long to search for a smaller form of each.
+        progress: Called with the bytes of the buffers done so far, and of all of them.
     """
     # Both sides spend their time in C.
     with ThreadPoolExecutor(1) as pool:
         whole = pool.submit(streams.compress_as_xz, data)
-        groups = _groups(data, ranges, effort)
+        groups = _groups(data, ranges, effort, progress)
         ways: list[list[list[Segment]]] = []
         for least in _LEAST:
             way = [group for group in groups if group[0].source.size >= least]
@@ -78,17 +81,23 @@ def choose(data: bytes, ranges: Iterable[BufferRange], effort: int) -> list[Segm
     return best
 
 
-def _groups(data: bytes, ranges: Iterable[BufferRange], effort: int) -> list[list[Segment]]:
+def _groups(
+    data: bytes, ranges: Iterable[BufferRange], effort: int, progress: Progress | None
+) -> list[list[Segment]]:
     """Return the buffers that are smaller as tensors, those with the same bytes together."""
     by_content: dict[bytes, list[BufferRange]] = {}
     for one in ranges:
         key = hashlib.sha256(memoryview(data)[one.start : one.stop]).digest()
         by_content.setdefault(key, []).append(one)
-    groups = []
+    groups: list[list[Segment]] = []
+    done, total = 0, sum(one.size for same in by_content.values() for one in same)
     for same in by_content.values():
         first = _coded(data, same[0], effort)
         if first is not None:
             groups.append([first, *(Segment(one, REPEATED, None) for one in same[1:])])
+        done += sum(one.size for one in same)
+        if progress is not None:
+            progress(done, total)
     return groups
 
 

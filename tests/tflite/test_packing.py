@@ -113,6 +113,15 @@ def test_effort_is_passed_on():
     assert len(to_kdc(data, effort=6)) <= len(to_kdc(data, effort=0))
 
 
+def test_progress_counts_all_buffers():
+    steps = []
+    data = Maker().add(weights((30, 40))).add(weights((20, 40))).bytes()
+    to_kdc(data, progress=lambda done, total: steps.append((done, total)))
+    assert len(steps) > 1 and steps == sorted(steps)
+    done, total = steps[-1]
+    assert done == total >= 30 * 40 + 20 * 40
+
+
 def test_files(file, tmp_path):
     size = tflite.pack(file, tmp_path / "m.kdc")
     assert size == (tmp_path / "m.kdc").stat().st_size
@@ -173,8 +182,8 @@ def run(capsys, *arguments):
 
 
 def test_commands(file, capsys):
-    code, out, _ = run(capsys, "pack", file)
-    assert code == 0 and "x smaller" in out
+    code, out, err = run(capsys, "pack", file)
+    assert code == 0 and "x smaller" in out and err == ""
     code, out, _ = run(capsys, "unpack", file.with_suffix(".kdc"), file.with_name("b.tflite"))
     assert code == 0 and file.with_name("b.tflite").read_bytes() == file.read_bytes()
     code, out, _ = run(capsys, "pack", file, file.with_name("c.kdc"), "--json", "--effort", "0")
