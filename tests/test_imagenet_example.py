@@ -18,8 +18,7 @@ TRAINING, TEST = 30, 9
 RUN = """
     import sys
     sys.path.insert(0, sys.argv[1])
-    import imagenet
-    import keras
+    import imagenet, keras
 
     class Interrupt(keras.callbacks.Callback):
         epoch = 0
@@ -42,7 +41,7 @@ RUN = """
             imagenet.main(arguments, [Interrupt()])
             raise AssertionError("it was not interrupted")
         except KeyboardInterrupt:
-            keras.backend.clear_session()
+            sys.exit()
     imagenet.main(arguments, [Interrupt()] if not INTERRUPTED else [])
 """
 
@@ -99,24 +98,30 @@ def check(out):
     return result
 
 
-def test_interrupted_in_the_middle_of_pruning(folders, tmp_path):
-    run_python(RUN, EXAMPLES, "--data", folders / "folders", "--out", tmp_path, "--interrupted")
-    check(tmp_path)
-    # Two epochs before the interruption and two after it; none of a finished stage again.
+def check_epochs(out):
+    """Two epochs before the interruption and two after it; none of a finished stage again."""
     for stage, epochs in {"trained": 4, "pruned": 4, "shared": 2}.items():
-        rows = (tmp_path / f"{stage}.csv").read_text().splitlines()
+        rows = (out / f"{stage}.csv").read_text().splitlines()
         numbers = [row.split(",")[0] for row in rows if row[0].isdigit()]
         assert numbers == [str(number) for number in range(epochs)]
-        assert not any((tmp_path / f"{stage}-backup").glob("*"))
+        assert not any((out / f"{stage}-backup").glob("*"))
 
 
-def test_two_devices_and_records(folders, tmp_path):
+def test_interrupted_in_the_middle_of_pruning(folders, tmp_path):
+    for how in (["--interrupted"], []):
+        run_python(RUN, EXAMPLES, "--data", folders / "folders", "--out", tmp_path, *how)
+    check(tmp_path)
+    check_epochs(tmp_path)
+
+
+def test_two_devices_records_and_mixed_precision(folders, tmp_path):
     shutil.copytree(folders / "records", tmp_path / "data")
-    run_python(
-        RUN, EXAMPLES, "--data", tmp_path / "data", "--out", tmp_path / "out",
-        "--classes", "4", "--logical-devices", "2", KERAS_BACKEND="tensorflow",
-    )  # fmt: skip
+    words = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--classes", "4"]
+    words += ["--logical-devices", "2", "--precision", "mixed_bfloat16"]
+    for how in (["--interrupted"], []):
+        run_python(RUN, EXAMPLES, *words, *how, KERAS_BACKEND="tensorflow")
     check(tmp_path / "out")
+    check_epochs(tmp_path / "out")
 
 
 def test_two_devices_on_jax(folders, tmp_path):
@@ -128,7 +133,7 @@ def test_two_devices_on_jax(folders, tmp_path):
 
 
 def test_the_papers_networks_have_these_layers():
-    """And the shares of tables 4 and 5 come to what stands there: 11 and 7.5 percent."""
+    """And the shares of tables 4 and 5 come to what stands there, about 11 and 7.5 percent."""
     printed = run_python(
         """
         import math, sys
