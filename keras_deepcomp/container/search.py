@@ -39,7 +39,7 @@ _LEVELS = 4
 _FEWEST_LINES = 8
 # What scores start from; see `fitting.initial_scores`.
 _STEPS = (3, 1, 2, 4, 5)
-# Rounds of all elements take time.
+# Rounds with all elements of a large matrix, for they take time.
 _ROUNDS_OF_ALL = 2
 # Counts of symbols by line take memory.
 _MOST_COUNTS = 1 << 22
@@ -250,29 +250,9 @@ class _Sample:
         best: tuple[int, TensorModel] | None = None
         for row_kind, column_kind in self._kinds_of_scores(effort):
             row_scores, column_scores = self._start(row_kind, column_kind, base)
-            with_rows, with_columns = row_kind == "scores", column_kind == "scores"
-            if votes is None and (with_rows or with_columns):
-                # All elements count: of a sample's few columns the rows would learn by heart.
-                row_scores, column_scores = fitting.refine(
-                    (self._all.rows, self._all.columns),
-                    None,
-                    row_scores,
-                    column_scores,
-                    with_rows,
-                    with_columns,
-                    fitting.ROUNDS if self.step == 1 else _ROUNDS_OF_ALL,
-                )
-            elif with_rows or with_columns:
-                row_scores, sampled = fitting.refine(
-                    (self._values.rows, self._values.columns),
-                    votes,
-                    row_scores,
-                    column_scores[self.columns],
-                    with_rows,
-                    with_columns and self.step == 1,
-                )
-                if self.step == 1:
-                    column_scores = sampled
+            kinds = row_kind == "scores", column_kind == "scores"
+            if any(kinds):
+                row_scores, column_scores = self._refined(votes, row_scores, column_scores, *kinds)
             model = dataclasses.replace(
                 base, row_scores=row_scores, column_scores=column_scores, grid=grid
             )
@@ -312,6 +292,30 @@ class _Sample:
                 best = bits, found
         assert best is not None
         return best[1]
+
+    def _refined(
+        self,
+        votes: npt.NDArray[np.int8] | None,
+        row_scores: Scores,
+        column_scores: Scores,
+        with_rows: bool,
+        with_columns: bool,
+    ) -> tuple[Scores, Scores]:
+        """Return better scores of rows, of columns, or of both."""
+        # Of the few columns of a sample, rows would learn the noise; but votes are of those alone.
+        use_all = votes is None or self.step == 1
+        elements = self._all if use_all else self._values
+        row_scores, found = fitting.refine(
+            (elements.rows, elements.columns),
+            votes,
+            row_scores,
+            column_scores if use_all else column_scores[self.columns],
+            with_rows,
+            with_columns and use_all,
+            _ROUNDS_OF_ALL if use_all and self.step > 1 else fitting.ROUNDS,
+        )
+        # Of columns that are not in the sample nothing more is known than their density.
+        return row_scores, found if use_all else column_scores
 
     def _scores(self, kind: str, of_rows: bool, step: int) -> Scores:
         filled = self._by_row if of_rows else self._by_column
