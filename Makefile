@@ -36,7 +36,7 @@ setup: .venv/.tools ## Make .venv with the package and the development tools
 demo: .venv/.package ## Train, prune, share, code and decode LeNet-300-100 on MNIST, into demo/
 	$(BIN)/keras-deepcomp demo --data data/mnist.npz --out demo
 
-test: setup lint ## Run all that CI runs
+test: setup lint docs ## Run all that CI runs
 	@# Two processes: most of the time goes by in Python. Files stay whole for what they set up.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(CORE) $(TRAINING)
