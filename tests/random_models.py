@@ -98,8 +98,8 @@ def draw_scores(rng, count, sparse):
     highest = rng.choice((0, 0, 1, 2, 3, 8, 15))
     if highest == 0:
         return Scores()
-    # A symbol 0 is a dead line, and 8 the score 7.
-    symbols = range(0 if sparse and rng.random() < 0.6 else 1, min(highest, 8) + 1)
+    # A symbol 0 is a dead line.
+    symbols = range(0 if sparse and rng.random() < 0.6 else 1, highest + 1)
     scores = tuple(rng.choice(symbols) - 1 for _ in range(count))
     return Scores(highest, scores, draw_code(rng, highest + 1, count))
 

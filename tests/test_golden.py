@@ -18,8 +18,8 @@ def each(kind, wanted=lambda folder, entry: True):
 
 
 def test_there_are_files():
-    assert len(entries("files")) >= 263
-    assert len(entries("invalid")) >= 132
+    assert len(entries("files")) >= 264
+    assert len(entries("invalid")) >= 131
 
 
 def test_each_folder_has_a_manifest():

@@ -181,6 +181,13 @@ def add_lines(valid, rng, sparse, dense):
         base.but(lines=Lines(rows=Scores(15, scores))),
         (40, 9),
     )
+    steep = tuple(number % 16 - 1 for number in range(40))
+    valid.one(
+        *("scores_14", "scores from dead to 14", "uint8"),
+        [200 if score > column > 0 else 0 for score in steep for column in range(9)],
+        base.but(codebook=(200,), lines=Lines(rows=Scores(15, steep))),
+        (40, 9),
+    )
     turned = [values[row * 9 + column] for column in range(9) for row in range(40)]
     for highest in (8, 15):
         lines = Lines(rows=Scores(2, other), columns=Scores(highest, scores))
@@ -822,14 +829,6 @@ def break_models(bad):
         DENSE,
         Model(sparse=False, lines=scored),
         rows=scores_with(12, 2, [0, 1, 2] * 4),
-    )
-    bad.coded(
-        "score",
-        "a score is at most 7",
-        *shape,
-        SPARSE,
-        lines,
-        rows=scores_with(12, 9, [1, 2] * 5 + [9, 1]),
     )
     grid = Model(lines=Lines(grid=(3, 2)), likelihoods=(5, 3), signs=(1, 2))
     bad.coded(

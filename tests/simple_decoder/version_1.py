@@ -398,7 +398,6 @@ class Coded:
         need(count <= 2**20, "scores of too many lines")
         code = SymbolCode(self.bits, highest + 1, count)
         scores = [symbol - 1 for symbol in code.read(self.bits, count)]
-        need(max(scores) <= 7, "a score above 7")
         need(self.sparse or -1 not in scores, "a dead line without zeros")
         return highest, code, scores
 
