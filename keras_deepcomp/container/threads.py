@@ -26,17 +26,18 @@ def in_order(
         sizes: About how much work each name is, in the order of the results.
         done: Called in this thread with the size of each one that is finished.
     """
-    left = list(sizes)[::-1]
-    with ThreadPoolExecutor(min(_MOST, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(_MOST, os.cpu_count() or 1))
+    try:
         largest_first = sorted(sizes, key=lambda name: sizes[name], reverse=True)
         futures: dict[Future[_Result], str] = {pool.submit(work, n): n for n in largest_first}
-        try:
-            ready: dict[str, _Result] = {}
-            for future in as_completed(futures):
-                name = futures.pop(future)
-                ready[name] = future.result()
-                done(sizes[name])
-                while left and left[-1] in ready:
-                    yield left[-1], ready.pop(left.pop())
-        finally:
-            pool.shutdown(cancel_futures=True)
+        finished = as_completed(futures)
+        ready: dict[str, _Result] = {}
+        for name in sizes:
+            while name not in ready:
+                future = next(finished)
+                other = futures.pop(future)
+                ready[other] = future.result()
+                done(sizes[other])
+            yield name, ready.pop(name)
+    finally:
+        pool.shutdown(cancel_futures=True)
