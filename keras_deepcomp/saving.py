@@ -27,8 +27,10 @@ ARCHITECTURE = "keras"
 """The metadata key under which the file holds the model's architecture."""
 
 _SEED_STATE = "seed_generator_state"
+"""What Keras names the state of a random number generator."""
+
 _SEED_TYPES = ("int32", "uint32", "int64", "uint64")
-"""What Keras names the state of a random number generator; its type depends on the backend."""
+"""The types that such a state has, depending on the backend."""
 
 
 def save_model(
@@ -240,7 +242,7 @@ def _of_this_backend(variable: keras.Variable, tensor: np.ndarray) -> np.ndarray
     A seed beyond that type loses its upper bits: the numbers drawn from it differ between the
     backends in any case.
     """
-    if variable.name != _SEED_STATE:
+    if not _is_seed_state(variable, tensor.dtype.name):
         return tensor
     return tensor.astype(keras.backend.standardize_dtype(variable.dtype), copy=False)
 
