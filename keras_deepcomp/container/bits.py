@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from bitarray import bitarray
-from bitarray.util import ba2int, int2ba, zeros
+from bitarray.util import ba2int, int2ba
 
 from keras_deepcomp.container.errors import damaged
 
@@ -38,6 +38,15 @@ class BitWriter:
         width = shifted.bit_length()
         self.number(shifted, 2 * width - order - 1)
 
+    def golombs(self, values: npt.NDArray[np.unsignedinteger], order: int) -> None:
+        """Append values as `golomb` does, all at once where they are small."""
+        if _are_small(values, order):
+            shifted = values.astype(np.uint64) + np.uint64(1 << order)
+            self.bits += joined(shifted, (2 * _bit_lengths(shifted) - order - 1).astype(np.uint8))
+        else:
+            for value in values.tolist():
+                self.golomb(value, order)
+
     def append(self, bits: npt.NDArray[np.integer]) -> None:
         """Append an array of zeros and ones."""
         packed = bitarray(endian="big")
@@ -54,9 +63,28 @@ class BitWriter:
         self.golomb(2 * value if value >= 0 else -2 * value - 1, order)
 
 
-def golomb_bits(value: int, order: int) -> int:
-    """Return how many bits `BitWriter.golomb` takes."""
-    return 2 * (value + (1 << order)).bit_length() - order - 1
+def golomb_bits(values: npt.NDArray[np.unsignedinteger], order: int) -> int:
+    """Return how many bits `BitWriter.golombs` takes."""
+    if _are_small(values, order):
+        lengths = int(_bit_lengths(values.astype(np.uint64) + np.uint64(1 << order)).sum())
+    else:
+        lengths = sum((value + (1 << order)).bit_length() for value in values.tolist())
+    return 2 * lengths - (order + 1) * values.size
+
+
+def _are_small(values: npt.NDArray[np.unsignedinteger], order: int) -> bool:
+    """Return whether 64 bits hold the code of each value."""
+    return order < 31 and (values.size == 0 or int(values.max()) < 1 << 31)
+
+
+def _bit_lengths(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+    """Return `int.bit_length` of values that a float holds exactly."""
+    return np.frexp(values.astype(np.float64))[1]
+
+
+def zigzag(values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return 0, 1, 2, 3, 4, ... for 0, -1, 1, -2, 2, ..., as `BitWriter.signed_golomb` has it."""
+    return np.where(values >= 0, 2 * values, -2 * values - 1).astype(np.uint64)
 
 
 class BitReader:
@@ -129,6 +157,39 @@ class BitReader:
             raise damaged(f"{self.what} has bits left over")
 
 
-def empty_bits() -> bitarray:
-    """Return no bits, in the order that the format uses."""
-    return zeros(0, endian="big")
+def joined(values: npt.NDArray[np.uint64], widths: npt.NDArray[np.uint8]) -> bitarray:
+    """Return fields one after the other.
+
+    Args:
+        values: The fields, each less than two to the power of its width, shape (n,).
+        widths: How many bits each has, at most 64, shape (n,).
+    """
+    # Two neighbours make one field for as long as 64 bits are sure to hold it: fewer are left.
+    while values.size > 1 and int(widths.max()) <= 32:
+        if values.size % 2:
+            values, widths = np.append(values, np.uint64(0)), np.append(widths, np.uint8(0))
+        second = widths[1::2]
+        values = values[::2] << second | values[1::2]
+        widths = widths[::2] + second
+    bits = bitarray(endian="big")
+    if values.size:
+        bits.frombytes(_words(values, widths).astype(">u8").tobytes())
+        del bits[int(widths.sum(dtype=np.int64)) :]
+    return bits
+
+
+def _words(values: npt.NDArray[np.uint64], widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return fields of at most 64 bits one after the other, in words of 64 bits and one more."""
+    starts = np.cumsum(widths, dtype=np.int64) - widths
+    words = starts >> 6
+    # How far a field is from the end of its word; below zero, it goes on in the next one.
+    room = 64 - (starts & 63) - widths
+    inside = (
+        values << np.maximum(room, 0).astype(np.uint64) >> np.maximum(-room, 0).astype(np.uint64)
+    )
+    first = np.flatnonzero(np.diff(words, prepend=-1))
+    packed = np.zeros(int(words[-1]) + 2, np.uint64)
+    packed[words[first]] = np.bitwise_or.reduceat(inside, first)
+    over = np.flatnonzero(room < 0)
+    packed[words[over] + 1] |= values[over] << (64 + room[over]).astype(np.uint64)
+    return packed

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from bitarray import bitarray
 from bitarray.util import canonical_decode
 
-from keras_deepcomp.container.bits import BitReader, empty_bits
+from keras_deepcomp.container.bits import BitReader, joined
 from keras_deepcomp.container.errors import damaged
 
 # The alphabets of the format. The weights keep every code well within the longest length.
 MAX_SYMBOLS = 4096
 MAX_LENGTH = 30
-# Symbols handled at a time, so that the arrays stay in the cache.
-_BLOCK = 1 << 16
+# Symbols handled at a time: arrays of so many stay in the cache, and allocators reuse their memory.
+_BLOCK = 3 << 12
 
 _Ints = npt.NDArray[np.integer]
 _Lengths = npt.NDArray[np.uint8]
@@ -67,13 +67,16 @@ def canonical_order(lengths: _Lengths) -> npt.NDArray[np.intp]:
 
 def canonical_codes(lengths: _Lengths) -> npt.NDArray[np.uint64]:
     """Return the canonical code of each symbol as an integer, shape (symbols,)."""
-    codes = np.empty(lengths.size, np.uint64)
-    code, previous = -1, 0
+    counts = np.bincount(lengths, minlength=MAX_LENGTH + 1)
+    # The first code of each length, less how many shorter ones there are.
+    first, code, shorter = [], 0, 0
+    for count in counts.tolist():
+        code <<= 1
+        first.append(code - shorter)
+        code, shorter = code + count, shorter + count
     order = canonical_order(lengths)
-    for symbol, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        code = (code + 1) << (length - previous)
-        previous = length
-        codes[symbol] = code
+    codes = np.empty(lengths.size, np.uint64)
+    codes[order] = np.array(first)[lengths[order]] + np.arange(order.size)
     return codes
 
 
@@ -91,31 +94,10 @@ def encode(
         The bits.
     """
     codes = canonical_codes(lengths) if codes is None else codes
-    bits = empty_bits()
+    bits = bitarray(endian="big")
     for start in range(0, symbols.size, _BLOCK):
         block = symbols[start : start + _BLOCK]
-        bits += _concatenate(codes[block], lengths[block])
-    return bits
-
-
-def _concatenate(codes: npt.NDArray[np.uint64], lengths: _Lengths) -> bitarray:
-    """Return codes of at most 32 bits one after the other, by way of 64-bit words."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    starts = ends - lengths
-    words = starts >> 6
-    # How far a code is from the end of its word; below zero, it goes on in the next one.
-    room = 64 - (starts & 63) - lengths
-    inside = (codes << np.maximum(room, 0).astype(np.uint64)) >> np.maximum(-room, 0).astype(
-        np.uint64
-    )
-    first = np.flatnonzero(np.diff(words, prepend=-1))
-    packed = np.zeros(int(words[-1]) + 2, np.uint64)
-    packed[words[first]] = np.bitwise_or.reduceat(inside, first)
-    over = np.flatnonzero(room < 0)
-    packed[words[over] + 1] |= codes[over] << (64 + room[over]).astype(np.uint64)
-    bits = bitarray(endian="big")
-    bits.frombytes(packed.astype(">u8").tobytes())
-    del bits[int(ends[-1]) :]
+        bits += joined(codes[block], lengths[block])
     return bits
 
 

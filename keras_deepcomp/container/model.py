@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -228,16 +227,14 @@ def _width_bits(element: ElementType) -> int:
 
 
 def _write_codebook(codebook: npt.NDArray[Any], writer: BitWriter, width: int) -> None:
-    values = codebook.tolist()
-    steps = [values[0], *(b - a - 1 for a, b in itertools.pairwise(values))]
+    steps = np.append(codebook[:1], np.diff(codebook) - codebook.dtype.type(1))
     # The best order is near the bits of a step in the middle.
-    middle = sorted(steps)[len(steps) // 2].bit_length()
+    middle = int(np.sort(steps)[steps.size // 2]).bit_length()
     orders = range(max(0, middle - 4), min(middle + 4, 1 << width))
-    order = min(orders, key=lambda order: sum(golomb_bits(step, order) for step in steps))
-    writer.golomb(len(values) - 1, 3)
+    order = min(orders, key=lambda order: golomb_bits(steps, order))
+    writer.golomb(steps.size - 1, 3)
     writer.number(order, width)
-    for step in steps:
-        writer.golomb(step, order)
+    writer.golombs(steps, order)
 
 
 def _read_codebook(reader: BitReader, width: int, head_bits: int) -> npt.NDArray[np.uint64]:

@@ -8,14 +8,13 @@ one Huffman symbol together, whose weight is the product of theirs.
 from __future__ import annotations
 
 import functools
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_deepcomp.container import huffman
-from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits
+from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits, zigzag
 from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.logarithm import FRACTION_BITS, log2_fixed
 
@@ -62,6 +61,11 @@ class SymbolCode:
         lengths = huffman.code_lengths(np.maximum(joint, 1))
         return lengths
 
+    @functools.cached_property
+    def codes(self) -> npt.NDArray[np.uint64]:
+        """The code of each Huffman symbol."""
+        return huffman.canonical_codes(self.lengths)
+
     def count_of(self, values: int) -> int:
         """Return how many Huffman symbols this many symbols make."""
         return -(-values // self.together)
@@ -72,24 +76,22 @@ class SymbolCode:
         writer.number(_UNITS.index(self.unit), 2)
         writer.number(self.together - 1, 3)
         writer.number(order, 2)
-        units = self._units()
-        writer.golomb(units[0], _FIRST_ORDER)
-        for previous, unit in itertools.pairwise(units):
-            writer.signed_golomb(unit - previous, order)
+        writer.golomb(self.costs[0] // self.unit, _FIRST_ORDER)
+        writer.golombs(self._differences(), order)
 
     def table_bits(self) -> int:
         """Return how many bits `write` takes."""
-        return 7 + golomb_bits(self._units()[0], _FIRST_ORDER) + self._order()[1]
+        first = np.array([self.costs[0] // self.unit], np.uint64)
+        return 7 + golomb_bits(first, _FIRST_ORDER) + self._order()[1]
 
-    def _units(self) -> list[int]:
-        return [cost // self.unit for cost in self.costs]
+    def _differences(self) -> npt.NDArray[np.uint64]:
+        """Return what stands for the difference of each cost but the first to the one before."""
+        return zigzag(np.diff(np.array(self.costs) // self.unit))
 
     def _order(self) -> tuple[int, int]:
         """Return the Golomb order under which the differences are shortest, and their bits."""
-        units = self._units()
-        values = [2 * (b - a) if b >= a else 2 * (a - b) - 1 for a, b in itertools.pairwise(units)]
-        sizes = [(sum(golomb_bits(value, order) for value in values), order) for order in range(4)]
-        bits, order = min(sizes)
+        differences = self._differences()
+        bits, order = min((golomb_bits(differences, order), order) for order in range(4))
         return order, bits
 
     @classmethod
@@ -191,7 +193,7 @@ def _join(values: _Ints, code: SymbolCode) -> npt.NDArray[np.int64]:
 def encode(values: _Ints, code: SymbolCode, writer: BitWriter) -> None:
     """Write a sequence of symbols; the reader is to know its length."""
     if values.size:
-        writer.bits += huffman.encode(_join(values, code), code.lengths)
+        writer.bits += huffman.encode(_join(values, code), code.lengths, code.codes)
 
 
 def decode(reader: BitReader, count: int, code: SymbolCode) -> npt.NDArray[np.uint16]:

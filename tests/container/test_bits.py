@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_deepcomp.container import FormatError
-from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits
+from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits, joined, zigzag
 
 
 def golomb(value, order):
@@ -28,9 +28,28 @@ def test_golomb_codes(order, codes):
     assert [golomb(value, order) for value in range(len(codes))] == codes
 
 
-@given(st.integers(0, 2**62 - 1), st.integers(0, 63))
-def test_golomb_bits_are_those_that_are_written(value, order):
-    assert golomb_bits(value, order) == len(golomb(value, order))
+lists_of_values = st.integers(0, 64).flatmap(
+    lambda width: st.lists(st.integers(0, 2**width - 1), max_size=30)
+)
+
+
+@given(lists_of_values, st.integers(0, 63))
+def test_many_golomb_codes(values, order):
+    array = np.array(values, np.uint64)
+    writer = BitWriter()
+    writer.golombs(array, order)
+    assert writer.bits.to01() == "".join(golomb(value, order) for value in values)
+    assert golomb_bits(array, order) == len(writer.bits)
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 2**64 - 1)), max_size=300))
+@settings(max_examples=200)
+def test_joined_fields(fields):
+    widths = [width for width, _ in fields]
+    values = [value >> (64 - width) for width, value in fields]
+    bits = joined(np.array(values, np.uint64), np.array(widths, np.uint8))
+    expected = [f"{value:0{width}b}" for value, width in zip(values, widths, strict=True)]
+    assert bits.to01() == "".join(expected)
 
 
 def test_signed_values_in_order():
@@ -38,6 +57,7 @@ def test_signed_values_in_order():
         writer = BitWriter()
         writer.signed_golomb(value, 2)
         assert writer.bits.to01() == golomb(number, 2)
+        assert zigzag(np.array([value])) == [number]
         assert reader_of(writer).signed_golomb(2) == value
 
 
