@@ -18,19 +18,13 @@ from keras_deepcomp.container.errors import damaged
 from keras_deepcomp.container.grid import WIDE, Dealer, Grid, votes_of
 from keras_deepcomp.container.matrix import Elements, Matrix
 from keras_deepcomp.container.model import TensorModel
-from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.runs import BitSequences, Likelihood
 from keras_deepcomp.container.scores import FixedClasses, Lines, Scores
 
 _Ints = npt.NDArray[np.int64]
 _Patterns = npt.NDArray[Any]
 
-
-@dataclass
-class BitSequence:
-    """A sequence of bits by the places of its ones, ascending, and its length."""
-
-    ones: _Ints
-    length: int
+_NONE = BitSequences.of([], [])
 
 
 @dataclass
@@ -44,8 +38,8 @@ class Sequences:
         low: The low bits of each value, shape (values,).
     """
 
-    filled: list[BitSequence] = field(default_factory=list)
-    wrong_signs: list[BitSequence] = field(default_factory=list)
+    filled: BitSequences = _NONE
+    wrong_signs: BitSequences = _NONE
     indices: list[list[npt.NDArray[np.integer]]] = field(default_factory=list)
     low: _Patterns | None = None
 
@@ -61,8 +55,8 @@ class _Values:
     """
 
     classes: npt.NDArray[np.integer] | None
-    rows: _Ints | None = None
-    columns: _Ints | None = None
+    rows: npt.NDArray[np.integer] | None = None
+    columns: npt.NDArray[np.integer] | None = None
 
 
 def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequences:
@@ -128,9 +122,7 @@ def _split_fixed(
 ) -> _Values:
     fixed = FixedClasses(lines, classes)
     numbers = lines.numbers(elements.rows, elements.columns)
-    of_elements = fixed.classes_at(*numbers)
-    for number, ones in enumerate(fixed.sequences(*numbers, of_elements)):
-        sequences.filled.append(BitSequence(ones, fixed.total(number)))
+    sequences.filled, of_elements = fixed.sequences(*numbers)
     return _Values(of_elements if with_classes else None)
 
 
@@ -148,14 +140,17 @@ def _split_grid(
     class_of = np.minimum(sums, classes - 1).reshape(-1)
     number_of = numbers[rows].reshape(-1)
     is_filled = number_of != 0
-    for number in range(classes):
-        inside = np.flatnonzero(class_of == number)
-        sequences.filled.append(BitSequence(np.flatnonzero(is_filled[inside]), inside.size))
+    inside = [is_filled[class_of == number] for number in range(classes)]
+    sequences.filled = _sequences(inside)
     places = np.flatnonzero(is_filled)
     return _grid_values(lines, rows, places, class_of[places]), number_of[places] - 1
 
 
-def _in_steps(grid: Grid, lines: Lines) -> _Ints:
+def _sequences(bits: list[npt.NDArray[np.bool_]]) -> BitSequences:
+    return BitSequences.of([np.flatnonzero(own) for own in bits], [own.size for own in bits])
+
+
+def _in_steps(grid: Grid, lines: Lines) -> npt.NDArray[np.integer]:
     """Return the live rows in coding order."""
     return lines.rows[np.argsort(grid.step_of_row[lines.rows], kind="stable")]
 
@@ -168,7 +163,7 @@ def _row_scores(grid: Grid, lines: Lines) -> Scores:
 
 
 def _grid_values(
-    lines: Lines, rows: _Ints, places: _Ints, classes: npt.NDArray[np.integer]
+    lines: Lines, rows: npt.NDArray[np.integer], places: _Ints, classes: npt.NDArray[np.integer]
 ) -> _Values:
     at, columns = np.divmod(places, max(lines.columns.size, 1))
     return _Values(classes, rows[at], columns)
@@ -189,9 +184,8 @@ def _split_signs(
     votes = grid.votes_at(signs, values.rows, values.columns, neighbourhood)
     wrong = is_upper != (votes < 0)
     strength = np.minimum(np.abs(votes), model.sign_classes - 1)
-    for number in range(model.sign_classes):
-        inside = wrong[strength == number]
-        sequences.wrong_signs.append(BitSequence(np.flatnonzero(inside), inside.size))
+    inside = [wrong[strength == number] for number in range(model.sign_classes)]
+    sequences.wrong_signs = _sequences(inside)
 
 
 def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
@@ -200,8 +194,8 @@ def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
         (sequences.filled, model.likelihoods),
         (sequences.wrong_signs, model.sign_likelihoods),
     ):
-        for sequence, likelihood in zip(group, likelihoods, strict=True):
-            runs.encode(sequence.ones, sequence.length, likelihood, writer)
+        if likelihoods:
+            runs.encode(group, likelihoods, writer)
     for indices, codes in zip(sequences.indices, model.codes, strict=True):
         for half, code in zip(indices, codes, strict=True):
             if code is not None:

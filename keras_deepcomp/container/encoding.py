@@ -37,12 +37,13 @@ def encode(
     Returns:
         The blocks, or None where the patterns as they are take less.
     """
-    matrix = Matrix.of(shape, False)
+    matrix = search.matrices(shape)[0]
     nonzeros = matrix.nonzeros(patterns)
-    heads = _heads(nonzeros.patterns, nonzeros.patterns.size < patterns.size, element)
+    values = np.concatenate([band.patterns for band in nonzeros])
+    heads = _heads(values, values.size < patterns.size, element)
     if heads is None:
         return None
-    tensor = Tensor(patterns, nonzeros, element, shape, heads)
+    tensor = Tensor(patterns, matrix, nonzeros, element, shape, heads)
     model = search.best_model(tensor, effort)
     blocks = _code(model, tensor)
     return blocks if sum(map(len, blocks)) < patterns.nbytes else None

@@ -5,17 +5,19 @@ All of it is in whole numbers, so that the bytes of a file do not depend on the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from keras_deepcomp.container import bands
 from keras_deepcomp.container import scores as score_lists
-from keras_deepcomp.container.bands import BitSequence, Sequences
+from keras_deepcomp.container.bands import Sequences
 from keras_deepcomp.container.grid import WIDE
 from keras_deepcomp.container.logarithm import ONE, log2_fixed
 from keras_deepcomp.container.matrix import Elements
 from keras_deepcomp.container.model import MAX_GROUPS, TensorModel
-from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.runs import BitSequences, Likelihood
 from keras_deepcomp.container.scores import CLASSES, MAX_SCORE, Scores
 from keras_deepcomp.container.symbols import SymbolCode, most_together
 
@@ -31,6 +33,8 @@ _TABLE_BITS_PER_SYMBOL = 3
 _TABLE_BITS = 12
 # A likelihood, and how many codes a sequence has.
 _CLASS_BITS = 16
+# Lines whose costs are computed at a time.
+_PART = 512
 # Bands whose joint symbols are counted to choose a code.
 _STAND_FOR_ALL = 4
 
@@ -82,12 +86,12 @@ def flat_scores(filled: _Ints) -> Scores:
     return np.where(filled == 0, score_lists.DEAD, 0).astype(np.int8)
 
 
-Places = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
-"""Rows and columns of elements."""
+Places = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], int]
+"""Rows and columns of elements of some of a matrix's columns, and the first of these."""
 
 
 def refine(
-    filled: Places,
+    filled: list[Places],
     votes: npt.NDArray[np.int8] | None,
     row_scores: Scores,
     column_scores: Scores,
@@ -100,8 +104,8 @@ def refine(
     Row by row and column by column the cheapest score is taken, given all others; and again.
 
     Args:
-        filled: The elements that are not zero.
-        votes: The votes of the elements' neighbours, or None.
+        filled: The elements that are not zero, band by band.
+        votes: The votes of the elements' neighbours, of all bands' columns together, or None.
         row_scores: Where to start from.
         column_scores: Where to start from.
         with_rows: Whether rows may have scores other than 0.
@@ -125,7 +129,7 @@ def refine(
 
 
 def _by_line(
-    filled: Places,
+    filled: list[Places],
     votes: npt.NDArray[np.int8] | None,
     lines: int,
     other: Scores,
@@ -134,29 +138,39 @@ def _by_line(
     """Return what each line holds, by the sum of all scores and votes but its own.
 
     Returns:
-        How many elements there are, and how many of them are not zero, of shape (lines, sums).
+        How many elements there are, of shape (lines, sums), or (1, sums) if all lines are alike;
+        and how many of them are not zero, of shape (lines, sums).
     """
-    line, place = filled if is_row else filled[::-1]
     sums_in_all = _SUMS if votes is None else _SUMS_WITH_VOTES
-    keys = line * sums_in_all
-    if score_lists.has_scores(other):
+    scored = score_lists.has_scores(other)
+    if scored:
         other_sums = np.maximum(other, 0).astype(np.int64)
-        keys += other_sums[place]
         per_line = np.bincount(other_sums[other >= 0], minlength=sums_in_all)
     else:
         other_sums = np.broadcast_to(np.int64(0), other.shape)
         per_line = np.append(other.size, np.zeros(sums_in_all - 1, np.int64))
     if votes is None:
-        totals = np.broadcast_to(per_line, (lines, sums_in_all))
+        totals = per_line[np.newaxis]
     else:
         votes_across = votes if is_row else votes.T
-        keys += votes_across[line, place]
         live = np.flatnonzero(other >= 0)
         sums = votes_across[:, live] + other_sums[live]
         sums += np.arange(lines, dtype=np.int64)[:, np.newaxis] * sums_in_all
         totals = np.bincount(sums.reshape(-1), minlength=lines * sums_in_all).reshape(
             lines, sums_in_all
         )
+    keys = np.empty(sum(rows.size for rows, *_ in filled), np.int64)
+    end = 0
+    for rows, columns, first in filled:
+        own = keys[end : end + rows.size]
+        end += rows.size
+        np.multiply(rows if is_row else columns, sums_in_all, out=own)
+        if not is_row:
+            own += first * sums_in_all
+        if scored:
+            own += other_sums[first:][columns] if is_row else other_sums[rows]
+        if votes is not None:
+            own += votes[rows, columns]
     ones = np.bincount(keys, minlength=lines * sums_in_all).reshape(lines, sums_in_all)
     return totals, ones
 
@@ -168,20 +182,37 @@ def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
     filled, everything = ones.astype(np.float64), totals.astype(np.float64)
     has_score = (own == np.arange(_LEVELS)[:, np.newaxis]).astype(np.float64)
     classes = np.minimum(sums + np.arange(_LEVELS)[:, np.newaxis], CLASSES - 1).reshape(-1)
+    if everything.shape == filled.shape:
+        everything_scored = has_score @ everything
+    else:
+        everything_scored = has_score.sum(axis=1, keepdims=True) * everything
     rare, size = (
-        np.bincount(classes, weights=(has_score @ each).reshape(-1), minlength=CLASSES)
-        for each in (filled, everything)
+        np.bincount(classes, weights=each.reshape(-1), minlength=CLASSES)
+        for each in (has_score @ filled, everything_scored)
     )
     cost_one, cost_zero = _class_costs(rare.astype(np.int64), size.astype(np.int64))
     counts = np.bincount(own[live], minlength=_LEVELS)
     side = log2_fixed(2 * counts.sum() + 1) - log2_fixed(2 * counts + 1)
     at = np.minimum(sums[:, np.newaxis] + np.arange(_LEVELS), CLASSES - 1)
-    costs = filled @ (cost_one - cost_zero)[at].astype(np.float64) + side
-    costs += everything @ cost_zero[at].astype(np.float64)
+    costs = _product(filled, (cost_one - cost_zero)[at].astype(np.float64)) + side
+    costs += _product(everything, cost_zero[at].astype(np.float64))
     best = costs.argmin(axis=1)
     if live.any():
         best -= best[live].min()
     return np.where(live, np.maximum(best, 0), score_lists.DEAD).astype(np.int8)
+
+
+def _product(lines: npt.NDArray[np.float64], table: npt.NDArray[np.float64]) -> Any:
+    """Return `lines @ table`, in parts for which BLAS starts no threads.
+
+    It would gain little, and its threads take whole cores for a tenth of a second after each
+    product, waiting for the next one.
+    """
+    product = np.empty((lines.shape[0], table.shape[1]))
+    for start in range(0, lines.shape[0], _PART):
+        part = slice(start, start + _PART)
+        np.matmul(lines[part], table, out=product[part])
+    return product
 
 
 def _class_costs(ones: _Ints, totals: _Ints) -> tuple[_Ints, _Ints]:
@@ -288,17 +319,11 @@ def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:
     return best, best_bits // ONE
 
 
-def count_bits(sequences: list[list[BitSequence]]) -> tuple[_Ints, _Ints]:
-    """Return how many ones and how many elements each class has, over all bands."""
-    ones = np.array([[sequence.ones.size for sequence in band] for band in sequences])
-    totals = np.array([[sequence.length for sequence in band] for band in sequences])
-    return ones.sum(axis=0), totals.sum(axis=0)
-
-
-def fit_likelihoods(sequences: list[list[BitSequence]]) -> list[Likelihood]:
-    """Return the likelihood of ones in each class, over all bands."""
-    ones, totals = count_bits(sequences)
-    return [Likelihood.fit(*counts) for counts in zip(ones.tolist(), totals.tolist(), strict=True)]
+def fit_likelihoods(sequences: list[BitSequences]) -> list[Likelihood]:
+    """Return the likelihood of ones in each class, given the sequences of each band."""
+    ones = np.sum([band.counts for band in sequences], axis=0).tolist()
+    totals = np.sum([band.lengths for band in sequences], axis=0).tolist()
+    return [Likelihood.fit(*counts) for counts in zip(ones, totals, strict=True)]
 
 
 Piece = tuple[Elements, Scores]

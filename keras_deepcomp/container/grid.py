@@ -34,7 +34,7 @@ MAX_STEPS = 512
 ELEMENTS_PER_STEP = 16
 """Each step takes time, however few elements it has, and a small tensor must not take long."""
 
-_Places = npt.NDArray[np.intp]
+_Places = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,7 @@ import numpy.typing as npt
 MAX_BAND = 1 << 20
 """The most elements of a band."""
 
-# Elements that are looked at together.
-_PART = 1 << 18
-
-_Places = npt.NDArray[np.int64]
+_Places = npt.NDArray[np.integer]
 _Patterns = npt.NDArray[Any]
 
 
@@ -43,16 +40,6 @@ class Elements:
         has_value = band != 0 if sparse else np.ones(band.shape, bool)
         rows, columns = np.nonzero(has_value)
         return cls(rows, columns, band[has_value])
-
-
-def _flatnonzero(flat: _Patterns) -> _Places:
-    """`np.flatnonzero`, which is much faster on booleans, and those of a part stay in the cache."""
-    parts = []
-    for start in range(0, flat.size, _PART):
-        places = np.flatnonzero(flat[start : start + _PART] != 0)
-        places += start
-        parts.append(places)
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -120,36 +107,51 @@ class Matrix:
         own += columns.start
         return own * self.rows + rows if self.transposed else rows * self.columns + own
 
-    def nonzeros(self, flat: _Patterns) -> Elements:
-        """Return the elements that are not zero, of all columns, row by row."""
-        places = _flatnonzero(flat)
-        patterns = flat[places]
-        if self.transposed:
-            columns, rows = np.divmod(places, self.rows)
-            order = np.argsort(rows, kind="stable")
-            return Elements(rows[order], columns[order], patterns[order])
-        rows, columns = np.divmod(places, self.columns)
-        return Elements(rows, columns, patterns)
+    def nonzeros(self, flat: _Patterns) -> list[Elements]:
+        """Return the elements that are not zero, band by band."""
+        view = self.view(flat)
+        # Booleans are searched much faster than numbers, and both are in the cache.
+        band = np.empty(min(self.size, MAX_BAND), flat.dtype)
+        has_value = np.empty(band.size, bool)
+        found = []
+        for columns in self.bands():
+            width = columns.stop - columns.start
+            size = self.rows * width
+            if width == self.columns and not self.transposed:
+                band = flat
+            else:
+                np.copyto(band[:size].reshape(self.rows, width), view[:, columns])
+            np.not_equal(band[:size], 0, out=has_value[:size])
+            places = np.flatnonzero(has_value[:size])
+            patterns = band[places]
+            # A band's elements can be counted in 32 bits.
+            numbers = places.astype(np.int32)
+            rows = numbers // np.int32(width)
+            found.append(Elements(rows, numbers - rows * np.int32(width), patterns))
+        return found
 
-    def cut(self, elements: Elements) -> list[Elements]:
-        """Return the elements of each band, given those of all columns."""
-        bands = self.bands()
-        if len(bands) == 1:
-            return [elements]
-        first = np.array([band.start for band in bands])
-        own = ((elements.columns + 1) * len(bands) - 1) // self.columns
-        if len(bands) <= 1 << 16:
-            # Sorting is linear for numbers of 16 bits.
-            own = own.astype(np.uint16)
-        order = np.argsort(own, kind="stable")
-        ends = np.cumsum(np.bincount(own, minlength=len(bands)))[:-1]
+    def every(self, step: int, bands: list[Elements]) -> Elements:
+        """Return the elements of every so many-th column, row by row, given those of each band.
+
+        Args:
+            step: How far the columns are apart, of which the first one is taken.
+            bands: What `nonzeros` returned.
+
+        Returns:
+            The elements; their columns are counted among those that are taken.
+        """
+        if step == 1 and len(bands) == 1:
+            return bands[0]
         parts = []
-        for number, chosen in enumerate(np.split(order, ends)):
-            parts.append(
-                Elements(
-                    elements.rows[chosen],
-                    elements.columns[chosen] - first[number],
-                    elements.patterns[chosen],
-                )
-            )
-        return parts
+        for band, columns in zip(bands, self.bands(), strict=True):
+            numbers = np.arange(columns.start, columns.stop)
+            chosen = np.flatnonzero((numbers % step == 0)[band.columns])
+            own = (numbers // step).astype(np.int32)[band.columns[chosen]]
+            parts.append(Elements(band.rows[chosen], own, band.patterns[chosen]))
+        rows = np.concatenate([part.rows for part in parts])
+        order = np.argsort(rows, kind="stable")
+        return Elements(
+            rows[order],
+            np.concatenate([part.columns for part in parts])[order],
+            np.concatenate([part.patterns for part in parts])[order],
+        )

@@ -9,6 +9,7 @@ code.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,31 +164,121 @@ def read_likelihoods(reader: BitReader, count: int) -> list[Likelihood]:
     return likelihoods
 
 
-def encode(ones: _Ints, length: int, likelihood: Likelihood, writer: BitWriter) -> None:
-    """Write a sequence of bits.
+@dataclass(frozen=True)
+class BitSequences:
+    """Some sequences of bits.
+
+    Attributes:
+        ones: The places of the ones in each, ascending, sequence after sequence, shape (n,).
+        counts: How many ones each has, shape (sequences,).
+        lengths: The length of each, which the reader is to know otherwise, shape (sequences,).
+    """
+
+    ones: npt.NDArray[np.integer]
+    counts: _Ints
+    lengths: _Ints
+
+    @classmethod
+    def of(cls, ones: Sequence[npt.NDArray[np.integer]], lengths: Sequence[int]) -> BitSequences:
+        """Return sequences by the places of the ones in each, and their lengths."""
+        joint = np.concatenate((np.zeros(0, np.int32), *ones))
+        return cls(joint, _array([each.size for each in ones]), _array(lengths))
+
+    def each(self) -> list[npt.NDArray[np.integer]]:
+        """Return the places of the ones in each sequence."""
+        return np.split(self.ones, self.counts.cumsum()[:-1]) if self.counts.size else []
+
+    def rarer(self, likelihoods: Sequence[Likelihood]) -> BitSequences:
+        """Return sequences that have ones where these have the rarer of the two bits."""
+        if not any(likelihood.inverted for likelihood in likelihoods):
+            return self
+        lengths = self.lengths.tolist()
+        rare = [
+            others(ones, length) if likelihood.inverted else ones
+            for ones, length, likelihood in zip(self.each(), lengths, likelihoods, strict=True)
+        ]
+        return BitSequences.of(rare, lengths)
+
+
+def _array(values: Sequence[int]) -> _Ints:
+    return np.array(values, np.int64)
+
+
+def _before(counts: _Ints) -> _Ints:
+    """Return how many there are before each sequence, given how many there are in each."""
+    return counts.cumsum() - counts
+
+
+def encode(sequences: BitSequences, likelihoods: Sequence[Likelihood], writer: BitWriter) -> None:
+    """Write sequences of bits.
+
+    All are turned into symbols, and these into bits, together: there are many short ones.
 
     Args:
-        ones: The places of the ones, ascending, shape (ones,).
-        length: The length of the sequence, which the reader is to know otherwise.
-        likelihood: The code.
+        sequences: The sequences.
+        likelihoods: The code of each.
         writer: Where to write.
     """
-    rare = others(ones, length) if likelihood.inverted else ones
-    code = run_code(likelihood.step)
-    gaps = np.diff(rare, prepend=-1) - 1
-    units = gaps >> code.low_bits
-    bounded, rest = np.divmod(units, code.bound)
-    ends = np.cumsum(bounded + 1)
-    count = -(-int(ends[-1]) // code.together) if ends.size else 0
-    runs = np.full(count * code.together, code.bound, np.int64)
-    runs[ends - 1] = rest
-    symbols = np.zeros(count, np.int64)
-    for column in runs.reshape(count, code.together).T:
-        symbols = symbols * (code.bound + 1) + column
-    writer.golomb(count, COUNT_ORDER)
-    writer.bits += huffman.encode(symbols, code.lengths, code.codes)
-    for bit in range(code.low_bits - 1, -1, -1):
-        writer.append(gaps >> bit & 1)
+    rare = sequences.rarer(likelihoods)
+    codes = [run_code(likelihood.step) for likelihood in likelihoods]
+    gaps = _gaps(rare)
+    symbols, counts = _symbols(gaps, rare.counts, codes)
+    # The symbols of all codes, as those of one.
+    sizes = _array([code.lengths.size for code in codes])
+    symbols += np.repeat(_before(sizes), counts)
+    lengths = np.concatenate([code.lengths for code in codes])
+    bits = huffman.encode(symbols, lengths, np.concatenate([code.codes for code in codes]))
+    bit_ends = np.append(0, lengths[symbols].cumsum(dtype=np.int64))[counts.cumsum()].tolist()
+    start = first = 0
+    for count, end, ones, code in zip(
+        counts.tolist(), bit_ends, rare.counts.tolist(), codes, strict=True
+    ):
+        writer.golomb(count, COUNT_ORDER)
+        writer.bits += bits[start:end]
+        own = gaps[first : first + ones]
+        for bit in range(code.low_bits - 1, -1, -1):
+            writer.append(own >> bit & 1)
+        start, first = end, first + ones
+
+
+def _gaps(sequences: BitSequences) -> npt.NDArray[np.integer]:
+    """Return how many zeros are before each one, shape (n,)."""
+    gaps = sequences.ones.copy()
+    gaps[1:] -= sequences.ones[:-1] + 1
+    firsts = _before(sequences.counts)[sequences.counts > 0]
+    gaps[firsts] = sequences.ones[firsts]
+    return gaps
+
+
+def _symbols(
+    gaps: npt.NDArray[np.integer], ones: _Ints, codes: Sequence[RunCode]
+) -> tuple[_Ints, _Ints]:
+    """Return the symbols of sequences, and how many each has.
+
+    Args:
+        gaps: The zeros before each one, sequence after sequence, shape (n,).
+        ones: How many ones each sequence has.
+        codes: The code of each.
+    """
+    bounds = _array([code.bound for code in codes])
+    together = _array([code.together for code in codes])
+    units = gaps >> np.repeat([code.low_bits for code in codes], ones).astype(gaps.dtype)
+    bounded, rest = np.divmod(units, np.repeat(bounds, ones).astype(gaps.dtype))
+    ends = np.append(0, np.cumsum(bounded + 1, dtype=np.int64))
+    # Runs of each sequence, and some without a one that fill up its last symbol.
+    counts = np.diff(ends[np.append(0, ones.cumsum())])
+    filled = -(-counts // together) * together
+    runs = np.repeat(bounds, filled)
+    runs[ends[1:] - 1 + np.repeat(_before(filled - counts), ones)] = rest
+    parts = []
+    for own, code in zip(np.split(runs, filled.cumsum()[:-1]), codes, strict=True):
+        joint = own
+        if code.together > 1:
+            joint = np.zeros(own.size // code.together, np.int64)
+            for column in own.reshape(-1, code.together).T:
+                joint = joint * (code.bound + 1) + column
+        parts.append(joint)
+    return np.concatenate(parts), filled // together
 
 
 def decode(reader: BitReader, most: int, likelihood: Likelihood) -> _Ints:
@@ -230,7 +321,7 @@ def decode(reader: BitReader, most: int, likelihood: Likelihood) -> _Ints:
     return places
 
 
-def others(places: _Ints, length: int) -> _Ints:
+def others(places: npt.NDArray[np.integer], length: int) -> _Ints:
     """Return the places from 0 to length - 1 that are not in a list."""
     is_other = np.ones(length, bool)
     is_other[places] = False

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from keras_deepcomp.container import symbols
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.errors import damaged
+from keras_deepcomp.container.runs import BitSequences
 from keras_deepcomp.container.symbols import SymbolCode
 
 DEAD = -1
@@ -78,8 +79,8 @@ class Lines:
         width: The number of all columns.
     """
 
-    rows: npt.NDArray[np.intp]
-    columns: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.integer]
+    columns: npt.NDArray[np.integer]
     row_scores: Scores
     column_scores: Scores
     width: int
@@ -91,18 +92,20 @@ class Lines:
         return cls(rows, columns, row_scores[rows], column_scores[columns], column_scores.size)
 
     def numbers(
-        self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         """Return the live row and live column numbers of elements."""
         return _renumber(self.rows, rows), _renumber(self.columns, columns)
 
 
-def _renumber(live: npt.NDArray[np.intp], lines: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _renumber(
+    live: npt.NDArray[np.integer], lines: npt.NDArray[np.integer]
+) -> npt.NDArray[np.integer]:
     """Return the places of lines among the live ones."""
     if live.size == 0 or live[-1] == live.size - 1:
         # None is dead, or only the last ones are.
         return lines
-    numbers = np.zeros(int(live[-1]) + 1, np.intp)
+    numbers = np.zeros(int(live[-1]) + 1, np.int32)
     numbers[live] = np.arange(live.size)
     return numbers[lines]
 
@@ -119,15 +122,18 @@ class FixedClasses:
         self._lines = lines
         self._count = count
         # Only scores that rows have: so the tables have no more entries than the band elements.
-        scores, self._kinds = np.unique(lines.row_scores, return_inverse=True)
+        scores = np.flatnonzero(np.bincount(lines.row_scores))
+        kind_of = np.zeros(MAX_SCORE + 1, np.int8)
+        kind_of[scores] = np.arange(scores.size)
+        self._kinds = kind_of[lines.row_scores]
         # For rows of each score: the class of each live column, the live columns class by class,
         # and how many there are of each class.
         sums = scores[:, np.newaxis] + lines.column_scores
-        self._classes = np.minimum(sums, count - 1)
+        self._classes = np.minimum(sums, count - 1).astype(np.int8)
         self._by_class = np.argsort(self._classes, axis=1, kind="stable").astype(np.int32)
-        self._counts = np.zeros((scores.size, count), np.int64)
-        for kind, row in enumerate(self._classes):
-            self._counts[kind] = np.bincount(row, minlength=count)
+        keys = self._classes + np.arange(scores.size)[:, np.newaxis] * count
+        counts = np.bincount(keys.reshape(-1), minlength=scores.size * count)
+        self._counts = counts.reshape(scores.size, count)
         self._starts = np.cumsum(self._counts, axis=1) - self._counts
         self._totals = np.bincount(self._kinds, minlength=scores.size) @ self._counts
 
@@ -140,40 +146,46 @@ class FixedClasses:
         return int(self._totals[number])
 
     def classes_at(
-        self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
+        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.int8]:
         """Return the classes of elements, given by live row and live column numbers."""
-        return self._classes[self._kinds[rows], columns]
+        return self._classes.reshape(-1)[self._cells(rows, columns)]
+
+    def _cells(
+        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.integer]:
+        """Return where elements are in the flat tables for rows of each score."""
+        return self._kinds[rows] * np.int32(self._classes.shape[1]) + columns
 
     def sequences(
         self,
-        rows: npt.NDArray[np.intp],
-        columns: npt.NDArray[np.intp],
-        classes: npt.NDArray[np.int8],
-    ) -> list[npt.NDArray[np.int64]]:
-        """Return the places of elements in the sequences of their classes.
+        rows: npt.NDArray[np.integer],
+        columns: npt.NDArray[np.integer],
+    ) -> tuple[BitSequences, npt.NDArray[np.int8]]:
+        """Return a sequence for each class, with a one for each of some elements of a band.
 
         Args:
             rows: Live row numbers of the elements in row-major order, shape (n,).
             columns: Live column numbers.
-            classes: Their classes, from `classes_at`.
 
         Returns:
-            For each class the places, ascending.
+            The sequences, and the classes of the elements.
         """
-        ranks = np.empty_like(self._by_class)
-        own_ranks = np.arange(ranks.shape[1], dtype=np.int32)
-        np.put_along_axis(ranks, self._by_class, own_ranks[np.newaxis], axis=1)
-        kinds = self._kinds[rows]
-        # Places of all classes at once; a band's elements can be counted in 32 bits.
-        counts = self._counts.T.astype(np.int32)[:, self._kinds]
-        before = np.cumsum(counts, axis=1, dtype=np.int32)
-        before -= counts
-        places = before[classes, rows] + ranks[kinds, columns].astype(np.int64)
-        places -= self._starts[kinds, classes]
+        # A band's elements can be counted in 32 bits. The place of an element: those of its class
+        # up to the end of its row, less those of its row, and its place among these.
+        ends = self._counts.T.astype(np.int32).take(self._kinds, axis=1)
+        np.cumsum(ends, axis=1, out=ends)
+        offsets = np.empty_like(self._by_class)
+        own = np.arange(offsets.shape[1], dtype=np.int32)
+        np.put_along_axis(offsets, self._by_class, own[np.newaxis], axis=1)
+        offsets -= np.take_along_axis(self._starts + self._counts, self._classes, axis=1)
+        cells = self._cells(rows, columns)
+        classes = self._classes.reshape(-1)[cells]
+        places = ends.reshape(-1)[classes * np.int32(self._kinds.size) + rows]
+        places += offsets.reshape(-1)[cells]
         order = np.argsort(classes, kind="stable")  # linear for numbers of 8 bits
-        ends = np.cumsum(np.bincount(classes, minlength=self._count))[:-1]
-        return np.split(places[order], ends)
+        counts = np.bincount(classes, minlength=self._count)
+        return BitSequences(places[order], counts, self._totals), classes
 
     def elements(self, number: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elements at places of a class's sequence, as flat indices of the matrix."""

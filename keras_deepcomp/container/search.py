@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,43 +101,43 @@ class Tensor:
 
     Attributes:
         patterns: The bit patterns, flat; not all are zero.
-        nonzeros: The elements that are not zero, of the matrix that is not transposed.
+        matrix: The tensor as a matrix.
+        nonzeros: The elements of each of its bands that are not zero.
         element: The element type.
         shape: The shape.
         heads: How patterns are cut.
     """
 
     patterns: _Patterns
-    nonzeros: Elements
+    matrix: Matrix
+    nonzeros: list[Elements]
     element: ElementType
     shape: tuple[int, ...]
     heads: Heads
 
-    def values(self, matrix: Matrix) -> Elements:
-        """Return the elements of a matrix of the tensor that are not zero."""
-        return matrix.nonzeros(self.patterns) if matrix.transposed else self.nonzeros
+    @functools.cached_property
+    def zeros(self) -> int:
+        """How many elements are zero."""
+        return self.patterns.size - sum(band.rows.size for band in self.nonzeros)
 
-    def bands(self, matrix: Matrix, sparse: bool) -> Iterator[Elements]:
-        """Yield the elements of each band that have a value."""
+    def bands(self, matrix: Matrix, sparse: bool) -> list[Elements]:
+        """Return the elements of each band of a matrix of the tensor that have a value."""
         if sparse:
-            yield from matrix.cut(self.values(matrix))
-            return
+            return self.nonzeros if matrix == self.matrix else matrix.nonzeros(self.patterns)
         view = matrix.view(self.patterns)
-        for columns in matrix.bands():
-            yield Elements.of(view[:, columns], sparse=False)
+        return [Elements.of(view[:, columns], sparse=False) for columns in matrix.bands()]
 
 
 def best_model(tensor: Tensor, effort: Effort) -> TensorModel:
     """Return the best model that is found, complete but for likelihoods and codes."""
-    zeros = tensor.patterns.size - tensor.nonzeros.rows.size
-    ways = [zeros > 0]
-    if 0 < zeros < tensor.patterns.size // 2 and tensor.heads.codebook.size <= MAX_SYMBOLS:
+    ways = [tensor.zeros > 0]
+    if 0 < tensor.zeros < tensor.patterns.size // 2 and tensor.heads.codebook.size <= MAX_SYMBOLS:
         # Few zeros may be cheaper as a value like others.
         ways.append(False)
     candidates = []
-    for transposed in _transpositions(tensor.shape, effort):
+    for matrix in matrices(tensor.shape)[: 2 if effort.transposed else 1]:
         for sparse in ways:
-            candidates += _candidates(tensor, sparse, transposed, effort)
+            candidates += _candidates(tensor, sparse, matrix, effort)
     if len(candidates) == 1:
         return candidates[0][1]
     best: tuple[int, TensorModel] | None = None
@@ -152,18 +152,17 @@ def best_model(tensor: Tensor, effort: Effort) -> TensorModel:
     return best[1]
 
 
-def _transpositions(shape: tuple[int, ...], effort: Effort) -> list[bool]:
-    possible = [
-        transposed for transposed in (False, True) if Matrix.of(shape, transposed).band_count
-    ]
-    return possible if len(shape) > 1 and effort.transposed else possible[:1]
+def matrices(shape: tuple[int, ...]) -> list[Matrix]:
+    """Return the matrices as which a tensor can be coded; one is, unless a search tries more."""
+    both = [Matrix.of(shape, transposed) for transposed in (False, True)]
+    possible = [matrix for matrix in both if matrix.band_count]
+    return possible if len(shape) > 1 else possible[:1]
 
 
 def _candidates(
-    tensor: Tensor, sparse: bool, transposed: bool, effort: Effort
+    tensor: Tensor, sparse: bool, matrix: Matrix, effort: Effort
 ) -> list[tuple[_Sample, TensorModel]]:
     """Return models of one kind, the best with each grid, and the sample that they came from."""
-    matrix = Matrix.of(tensor.shape, transposed)
     heads = tensor.heads
     codebook = heads.codebook
     if sparse and heads.low_bits == 0 and codebook[0] == 0:
@@ -172,7 +171,7 @@ def _candidates(
         heads.zero_bits,
         heads.low_bits,
         sparse,
-        transposed,
+        matrix.transposed,
         codebook,
         score_lists.no_scores(matrix.rows),
         score_lists.no_scores(matrix.columns),
@@ -184,7 +183,7 @@ def _candidates(
     else:
         grids: list[Grid | None] = [None]
         if effort.grids:
-            grids += _grids(tensor.shape, matrix, sample.filled, transposed, effort.grids)
+            grids += _grids(tensor.shape, matrix, sample.filled, effort.grids)
         models = [sample.best_with(grid, base, effort) for grid in grids]
     return [(sample, model) for model in models]
 
@@ -207,18 +206,22 @@ class _Sample:
         self._all_columns = matrix.columns
         self._shape = matrix.rows, -(-matrix.columns // self.step)
         if base.sparse:
-            values = self._all = tensor.values(matrix)
+            bands = tensor.bands(matrix, sparse=True)
+            firsts = [columns.start for columns in matrix.bands()]
+            self._bands = [
+                (band.rows, band.columns, first) for band, first in zip(bands, firsts, strict=True)
+            ]
             if matrix.columns >= _FEWEST_LINES:
-                self._by_row = np.bincount(values.rows, minlength=matrix.rows)
+                counts = (np.bincount(band.rows, minlength=matrix.rows) for band in bands)
+                self._by_row = functools.reduce(np.add, counts)
             if matrix.rows >= _FEWEST_LINES and matrix.columns <= score_lists.MAX_LINES:
-                self._by_column = np.bincount(values.columns, minlength=matrix.columns)
-            if self.step > 1:
-                chosen = np.flatnonzero(values.columns % self.step == 0)
-                values = Elements(
-                    values.rows[chosen],
-                    values.columns[chosen] // self.step,
-                    values.patterns[chosen],
+                self._by_column = np.concatenate(
+                    [
+                        np.bincount(band.columns, minlength=columns.stop - columns.start)
+                        for band, columns in zip(bands, matrix.bands(), strict=True)
+                    ]
                 )
+            values = matrix.every(self.step, bands)
         else:
             values = Elements.of(matrix.view(tensor.patterns)[:, self.columns], sparse=False)
         self._values = values
@@ -304,9 +307,9 @@ class _Sample:
         """Return better scores of rows, of columns, or of both."""
         # Of the few columns of a sample, rows would learn the noise; but votes are of those alone.
         use_all = votes is None or self.step == 1
-        elements = self._all if use_all else self._values
+        sample = self._values.rows, self._values.columns, 0
         row_scores, found = fitting.refine(
-            (elements.rows, elements.columns),
+            self._bands if use_all and self.step > 1 else [sample],
             votes,
             row_scores,
             column_scores if use_all else column_scores[self.columns],
@@ -421,7 +424,6 @@ def _grids(
     shape: tuple[int, ...],
     matrix: Matrix,
     filled: npt.NDArray[np.bool_],
-    transposed: bool,
     most: int,
 ) -> list[Grid]:
     """Return the grids that are worth a trial.
@@ -430,7 +432,7 @@ def _grids(
     """
     if matrix.rows < 4 or matrix.rows > MAX_ROWS:
         return []
-    if len(shape) <= 2 or transposed:
+    if len(shape) <= 2 or matrix.transposed:
         return _alike_grids(matrix, filled, most)
     grid = Grid(matrix.rows, shape[-3], shape[-2])
     near = [distance for distance in (grid.depth, grid.size) if distance < matrix.rows]

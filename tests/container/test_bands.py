@@ -13,7 +13,7 @@ from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.grid import WIDE, Grid
 from keras_deepcomp.container.matrix import Matrix
 from keras_deepcomp.container.model import TensorModel
-from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.runs import BitSequences, Likelihood
 from keras_deepcomp.container.symbols import SymbolCode
 
 
@@ -47,8 +47,8 @@ def test_sequences_are_those_of_the_page(case, data):
         sign_bit=8 * case.element.itemsize - 1 - model.zero_bits - model.low_bits,
     )
     for sequences, expected in ((found.filled, filled), (found.wrong_signs, wrong)):
-        assert [sequence.length for sequence in sequences] == list(map(len, expected))
-        assert [sequence.ones.tolist() for sequence in sequences] == [
+        assert sequences.lengths.tolist() == list(map(len, expected))
+        assert [ones.tolist() for ones in sequences.each()] == [
             np.flatnonzero(bits).tolist() for bits in expected
         ]
     assert [[half.tolist() for half in group] for group in found.indices] == indices
@@ -131,7 +131,8 @@ def read(model, data, shape=(2, 4)):
 def of_runs(ones, length, likelihood, more=()):
     """Return the bits of a sequence as runs, and some more."""
     writer = BitWriter()
-    bands.runs.encode(np.array(ones, np.int64), length, likelihood, writer)
+    sequences = BitSequences.of([np.array(ones, np.int64)], [length])
+    bands.runs.encode(sequences, [likelihood], writer)
     writer.append(np.array(more, np.int64))
     return writer.bits.tobytes()
 

@@ -33,9 +33,8 @@ def test_complete(case):
         (part.filled, model.likelihoods),
         (part.wrong_signs, model.sign_likelihoods),
     ):
-        assert len(sequences) == len(likelihoods)
-        for sequence, likelihood in zip(sequences, likelihoods, strict=True):
-            assert likelihood == Likelihood.fit(sequence.ones.size, sequence.length)
+        counts = sequences.counts.tolist(), sequences.lengths.tolist()
+        assert likelihoods == [Likelihood.fit(*each) for each in zip(*counts, strict=True)]
     assert len(part.indices) == len(model.codes) == len(model.cuts) + 1
     for indices, codes in zip(part.indices, model.codes, strict=True):
         for half, code, size in zip(indices, codes, model.halves(), strict=True):

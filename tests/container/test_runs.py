@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keras_deepcomp.container import FormatError, runs
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.huffman import MAX_LENGTH
-from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.runs import BitSequences, Likelihood
 
 PLACES = range(-runs.STEPS, runs.STEPS)
 QUARTERS = (1_073_741_824, 902_905_651, 759_250_125, 638_450_708)
@@ -106,13 +106,30 @@ def sequences(draw):
     return (rare != likelihood.inverted).astype(np.uint8), likelihood
 
 
+def encode(ones, length, likelihood, writer):
+    runs.encode(BitSequences.of([ones], [length]), [likelihood], writer)
+
+
+@given(st.lists(sequences(), min_size=1, max_size=5))
+@settings(max_examples=100)
+def test_many_sequences_are_one_after_the_other(drawn):
+    ones = [np.flatnonzero(sequence) for sequence, _ in drawn]
+    lengths = [sequence.size for sequence, _ in drawn]
+    likelihoods = [likelihood for _, likelihood in drawn]
+    together, one_by_one = BitWriter(), BitWriter()
+    runs.encode(BitSequences.of(ones, lengths), likelihoods, together)
+    for each in zip(ones, lengths, likelihoods, strict=True):
+        encode(*each, one_by_one)
+    assert together.bits == one_by_one.bits
+
+
 @given(sequences())
 @settings(max_examples=300)
 def test_round_trip(drawn):
     sequence, likelihood = drawn
     writer = BitWriter()
     ones = np.flatnonzero(sequence)
-    runs.encode(ones, sequence.size, likelihood, writer)
+    encode(ones, sequence.size, likelihood, writer)
     if sequence.size < 3000:
         assert writer.bits == slow_bits(sequence.tolist(), likelihood)
     reader = reader_of(writer)
@@ -151,7 +168,7 @@ def test_as_long_as_expected(step):
     ones = np.cumsum(np.random.default_rng(step).geometric(p, 40_000)) - 1
     length = int(ones[-1]) + 1
     writer = BitWriter()
-    runs.encode(ones, length, likelihood, writer)
+    encode(ones, length, likelihood, writer)
     ideal = -ones.size * math.log2(p) - (length - ones.size) * math.log2(1 - p)
     assert len(writer.bits) == pytest.approx((1 + loss(step)) * ideal, rel=0.002)
     rare = runs.decode(reader_of(writer), length, likelihood)
@@ -242,7 +259,7 @@ def test_cut_off(place):
     writer = BitWriter()
     rare = np.arange(30) * 7
     ones = runs.others(rare, 300) if likelihood.inverted else rare
-    runs.encode(ones, 300, likelihood, writer)
+    encode(ones, 300, likelihood, writer)
     data = writer.bits.tobytes()
     for length in range(len(data) - 1):
         with pytest.raises(FormatError, match=r"ends early|ends before|too large or cut off"):

@@ -88,7 +88,8 @@ def test_fixed_classes(row_scores, column_scores, count, seed):
     assert [element in elements[own] for own, element in zip(classes, chosen, strict=True)] == [
         True
     ] * chosen.size
-    for own, places in zip(
-        elements, fixed.sequences(*numbers, fixed.classes_at(*numbers)), strict=True
-    ):
+    sequences, of_elements = fixed.sequences(*numbers)
+    assert of_elements.tolist() == classes
+    assert sequences.lengths.tolist() == list(map(len, elements))
+    for own, places in zip(elements, sequences.each(), strict=True):
         assert [own[place] for place in places] == [item for item in own if item in set(chosen)]
