@@ -71,7 +71,7 @@ def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequ
         The sequences.
     """
     sequences = Sequences()
-    lines = Lines.of(model.row_scores, column_scores)
+    lines = Lines.of(model.live_rows, column_scores)
     patterns = elements.patterns
     if not model.sparse:
         values = _Values(_dense_classes(model, lines))
@@ -105,8 +105,7 @@ def _as(patterns: _Patterns, value: int) -> Any:
 def _dense_classes(model: TensorModel, lines: Lines) -> npt.NDArray[np.integer] | None:
     if not model.cuts:
         return None
-    sums = lines.row_scores[:, np.newaxis] + lines.column_scores
-    return np.minimum(sums, model.classes - 1).reshape(-1)
+    return np.minimum(lines.sums(), model.classes - 1).reshape(-1)
 
 
 def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | None:
@@ -121,8 +120,7 @@ def _split_fixed(
     sequences: Sequences, elements: Elements, lines: Lines, classes: int, with_classes: bool
 ) -> _Values:
     fixed = FixedClasses(lines, classes)
-    numbers = lines.numbers(elements.rows, elements.columns)
-    sequences.filled, of_elements = fixed.sequences(*numbers)
+    sequences.filled, of_elements = fixed.sequences(elements.rows, elements.columns)
     return _Values(of_elements if with_classes else None)
 
 
@@ -131,12 +129,12 @@ def _split_grid(
 ) -> tuple[_Values, npt.NDArray[np.integer]]:
     """Return the values, and the elements in coding order."""
     rows = _in_steps(grid, lines)
-    _, columns = lines.numbers(elements.rows, elements.columns)
+    columns = lines.columns.numbers(elements.columns)
     # The number of each element from 1; what has none, or is past the last row, is zero.
-    numbers = np.zeros((grid.rows + 1, lines.columns.size), np.int32)
+    numbers = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int32)
     numbers[elements.rows, columns] = np.arange(1, elements.rows.size + 1)
     votes = grid.votes((numbers != 0).astype(np.int8), rows, WIDE)
-    sums = _row_scores(grid, lines)[rows, np.newaxis] + votes + lines.column_scores
+    sums = _row_scores(grid, lines)[rows, np.newaxis] + votes + lines.columns.scores
     class_of = np.minimum(sums, classes - 1).reshape(-1)
     number_of = numbers[rows].reshape(-1)
     is_filled = number_of != 0
@@ -152,20 +150,20 @@ def _sequences(bits: list[npt.NDArray[np.bool_]]) -> BitSequences:
 
 def _in_steps(grid: Grid, lines: Lines) -> npt.NDArray[np.integer]:
     """Return the live rows in coding order."""
-    return lines.rows[np.argsort(grid.step_of_row[lines.rows], kind="stable")]
+    return lines.rows.lines[np.argsort(grid.step_of_row[lines.rows.lines], kind="stable")]
 
 
 def _row_scores(grid: Grid, lines: Lines) -> Scores:
     """Return the scores by row of the matrix; those of dead rows do not matter."""
     by_row = np.zeros(grid.rows, np.int8)
-    by_row[lines.rows] = lines.row_scores
+    by_row[lines.rows.lines] = lines.rows.scores
     return by_row
 
 
 def _grid_values(
     lines: Lines, rows: npt.NDArray[np.integer], places: _Ints, classes: npt.NDArray[np.integer]
 ) -> _Values:
-    at, columns = np.divmod(places, max(lines.columns.size, 1))
+    at, columns = np.divmod(places, max(lines.columns.lines.size, 1))
     return _Values(classes, rows[at], columns)
 
 
@@ -179,7 +177,7 @@ def _split_signs(
     grid, neighbourhood = model.grid, model.sign_neighbourhood
     assert grid is not None and neighbourhood is not None
     assert values.rows is not None and values.columns is not None
-    signs = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    signs = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
     signs[values.rows, values.columns] = np.where(is_upper, -1, 1)
     votes = grid.votes_at(signs, values.rows, values.columns, neighbourhood)
     wrong = is_upper != (votes < 0)
@@ -196,10 +194,13 @@ def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
     ):
         if likelihoods:
             runs.encode(group, likelihoods, writer)
-    for indices, codes in zip(sequences.indices, model.codes, strict=True):
-        for half, code in zip(indices, codes, strict=True):
-            if code is not None:
-                symbols.encode(half, code, writer)
+    coded = [
+        (half, code)
+        for indices, codes in zip(sequences.indices, model.codes, strict=True)
+        for half, code in zip(indices, codes, strict=True)
+        if code is not None
+    ]
+    symbols.encode_all([half for half, _ in coded], [code for _, code in coded], writer)
     if sequences.low is not None:
         _write_low(sequences.low, model.low_bits, writer)
 
@@ -264,11 +265,11 @@ def read(
         if not inverted and not any(places.size for places in rare) and not model.sign_likelihoods:
             # An empty band takes next to no bits, and so it must take next to no time.
             return Cost(places=reader.position - start)
-        lines = Lines.of(model.row_scores, model.column_scores[columns])
+        lines = Lines.of(model.live_rows, model.column_scores[columns])
         values, elements = _places(model, reader, lines, rare)
         count = elements.size
     else:
-        lines = Lines.of(model.row_scores, model.column_scores[columns])
+        lines = Lines.of(model.live_rows, model.column_scores[columns])
         values = _Values(_dense_classes(model, lines))
     after_places = reader.position
     if model.sign_neighbourhood is not None:
@@ -325,7 +326,7 @@ def _places(
     if model.grid is not None:
         values = _place_grid(model, reader, lines, rare)
         assert values.rows is not None and values.columns is not None
-        return values, values.rows * lines.width + lines.columns[values.columns]
+        return values, values.rows * lines.width + lines.columns.lines[values.columns]
     fixed = FixedClasses(lines, model.classes)
     is_filled = np.zeros(size, bool)
     for number, (places, likelihood) in enumerate(zip(rare, model.likelihoods, strict=True)):
@@ -338,8 +339,7 @@ def _places(
     elements = np.flatnonzero(is_filled)
     if not model.cuts:
         return _Values(None), elements
-    numbers = lines.numbers(*np.divmod(elements, lines.width))
-    return _Values(fixed.classes_at(*numbers)), elements
+    return _Values(fixed.classes_at(*np.divmod(elements, lines.width))), elements
 
 
 def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[_Ints]) -> _Values:
@@ -349,8 +349,8 @@ def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[
     dealer = Dealer(rare, inverted, reader.what)
     rows = _in_steps(grid, lines)
     row_scores = _row_scores(grid, lines)[rows]
-    filled = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
-    class_of = np.empty((rows.size, lines.columns.size), np.int8)
+    filled = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
+    class_of = np.empty((rows.size, lines.columns.lines.size), np.int8)
     ends = np.flatnonzero(np.diff(grid.step_of_row[rows], append=-1)) + 1
     neighbours = grid.neighbours(rows)
     start = 0
@@ -358,7 +358,7 @@ def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[
         own = rows[start:end]
         sums = votes_of(filled, [each[start:end] for each in neighbours], WIDE)
         sums += row_scores[start:end, np.newaxis]
-        sums += lines.column_scores
+        sums += lines.columns.scores
         classes = np.minimum(sums, model.classes - 1)
         class_of[start:end] = classes
         filled[own] = dealer.deal(classes.reshape(-1)).reshape(classes.shape)
@@ -378,7 +378,7 @@ def _read_signs(
     rare = _read_runs(model.sign_likelihoods, reader, count)
     inverted = [likelihood.inverted for likelihood in model.sign_likelihoods]
     dealer = Dealer(rare, inverted, reader.what)
-    signs = np.zeros((grid.rows + 1, lines.columns.size), np.int8)
+    signs = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
     is_upper = np.empty(count, bool)
     ends = np.flatnonzero(np.diff(grid.step_of_row[values.rows], append=-1)) + 1
     neighbours = grid.neighbours(values.rows)

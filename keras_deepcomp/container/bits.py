@@ -11,6 +11,8 @@ from keras_deepcomp.container.errors import damaged
 
 # No field of the format needs more, and a longer run of zeros is damage.
 MAX_GOLOMB_ZEROS = 64
+# Fields that are joined in pairs first.
+_MANY = 1 << 12
 
 
 class BitWriter:
@@ -164,8 +166,8 @@ def joined(values: npt.NDArray[np.uint64], widths: npt.NDArray[np.uint8]) -> bit
         values: The fields, each less than two to the power of its width, shape (n,).
         widths: How many bits each has, at most 64, shape (n,).
     """
-    # Two neighbours make one field for as long as 64 bits are sure to hold it: fewer are left.
-    while values.size > 1 and int(widths.max()) <= 32:
+    # As long as 64 bits are sure to hold two neighbours, and there are many, these make one field.
+    while values.size > _MANY and int(widths.max()) <= 32:
         if values.size % 2:
             values, widths = np.append(values, np.uint64(0)), np.append(widths, np.uint8(0))
         second = widths[1::2]
@@ -180,16 +182,19 @@ def joined(values: npt.NDArray[np.uint64], widths: npt.NDArray[np.uint8]) -> bit
 
 def _words(values: npt.NDArray[np.uint64], widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Return fields of at most 64 bits one after the other, in words of 64 bits and one more."""
-    starts = np.cumsum(widths, dtype=np.int64) - widths
-    words = starts >> 6
+    starts = np.cumsum(widths, dtype=np.int64)
+    starts -= widths
     # How far a field is from the end of its word; below zero, it goes on in the next one.
-    room = 64 - (starts & 63) - widths
-    inside = (
-        values << np.maximum(room, 0).astype(np.uint64) >> np.maximum(-room, 0).astype(np.uint64)
-    )
-    first = np.flatnonzero(np.diff(words, prepend=-1))
-    packed = np.zeros(int(words[-1]) + 2, np.uint64)
-    packed[words[first]] = np.bitwise_or.reduceat(inside, first)
-    over = np.flatnonzero(room < 0)
-    packed[words[over] + 1] |= values[over] << (64 + room[over]).astype(np.uint64)
+    room = 64 - (starts & 63)
+    room -= widths
+    inside = values << np.maximum(room, 0).view(np.uint64)
+    inside >>= np.maximum(-room, 0).view(np.uint64)
+    # No field is so long that none starts in the word after it.
+    words = starts >> 6
+    last = np.append(np.flatnonzero(words[1:] != words[:-1]), words.size - 1)
+    first = np.append(0, last[:-1] + 1)
+    packed = np.zeros(last.size + 1, np.uint64)
+    packed[:-1] = np.bitwise_or.reduceat(inside, first)
+    # Only the last field of a word goes on in the next one; a shift by 64 or more leaves nothing.
+    packed[1:] |= values[last] << (64 + room[last]).view(np.uint64)
     return packed

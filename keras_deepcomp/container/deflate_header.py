@@ -7,7 +7,6 @@ so both are found in a few rounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -170,12 +169,20 @@ def _cheapest_items(sequence: list[int], costs: list[int]) -> list[_Item]:
     for position in range(len(sequence) - 1, -1, -1):
         value = sequence[position]
         run = run + 1 if sequence[position + 1 : position + 2] == [value] else 1
-        repeats = position > 0 and sequence[position - 1] == value
-        choices = [
-            (costs[item.symbol] + item.extra[1] + totals[position + item.covers], item)
-            for item in _choices(value, run, repeats)
-        ]
-        totals[position], item = min(choices, key=lambda choice: choice[0])
+        kinds = [_AS_BEFORE] if position > 0 and sequence[position - 1] == value else []
+        if value == 0:
+            kinds += [_ZEROS, _MANY_ZEROS]
+        least, item = costs[value] + totals[position + 1], _Item(value, (0, 0), 1)
+        for kind in kinds:
+            cost = costs[kind.symbol] + kind.width
+            longest = min(run, kind.longest)
+            # Shorter ones help only if they leave the shortest run to the next item.
+            for covers in range(longest, max(kind.shortest, longest - 3) - 1, -1):
+                total = cost + totals[position + covers]
+                if total < least:
+                    extra = covers - kind.shortest, kind.width
+                    least, item = total, _Item(kind.symbol, extra, covers)
+        totals[position] = least
         chosen.append(item)
     chosen.reverse()
     items = []
@@ -184,25 +191,3 @@ def _cheapest_items(sequence: list[int], costs: list[int]) -> list[_Item]:
         items.append(chosen[position])
         position += chosen[position].covers
     return items
-
-
-def _choices(value: int, run: int, repeats: bool) -> Iterator[_Item]:
-    """Yield all that can stand at a position.
-
-    Args:
-        value: The length there.
-        run: How often it comes in a row from there on.
-        repeats: Whether it is also the length before.
-
-    Yields:
-        The items.
-    """
-    yield _Item(value, (0, 0), 1)
-    kinds = [_AS_BEFORE] if repeats else []
-    if value == 0:
-        kinds += [_ZEROS, _MANY_ZEROS]
-    for kind in kinds:
-        longest = min(run, kind.longest)
-        # Shorter ones help only if they leave the shortest run to the next item.
-        for covers in range(longest, max(kind.shortest, longest - 3) - 1, -1):
-            yield _Item(kind.symbol, (covers - kind.shortest, kind.width), covers)

@@ -19,6 +19,9 @@ from keras_deepcomp.container.search import Effort, Heads, Tensor
 # Elements looked at to choose low bits.
 _SAMPLE = 1 << 18
 _HEAD_BITS = 12
+# Elements looked at together for distinct values: first a few that have most of them, then so many
+# as the cache holds.
+_FIRST_LOOK, _MOST_LOOKED_AT = 1 << 12, 1 << 16
 
 _Patterns = npt.NDArray[Any]
 
@@ -39,11 +42,12 @@ def encode(
     """
     matrix = search.matrices(shape)[0]
     nonzeros = matrix.nonzeros(patterns)
-    values = np.concatenate([band.patterns for band in nonzeros])
-    heads = _heads(values, values.size < patterns.size, element)
+    values = [band.patterns for band in nonzeros]
+    zeros = patterns.size - sum(part.size for part in values)
+    heads = _heads(values, zeros > 0, element)
     if heads is None:
         return None
-    tensor = Tensor(patterns, matrix, nonzeros, element, shape, heads)
+    tensor = Tensor(patterns, matrix, nonzeros, zeros, element, shape, heads)
     model = search.best_model(tensor, effort)
     blocks = _code(model, tensor)
     return blocks if sum(map(len, blocks)) < patterns.nbytes else None
@@ -65,33 +69,31 @@ def _code(model: TensorModel, tensor: Tensor) -> list[bytes]:
     return blocks
 
 
-def _heads(values: _Patterns, with_zero: bool, element: ElementType) -> Heads | None:
+def _heads(parts: list[_Patterns], with_zero: bool, element: ElementType) -> Heads | None:
     """Return how to cut the patterns, and the heads that occur.
 
     Args:
-        values: The patterns that are not zero.
+        parts: The patterns that are not zero.
         with_zero: Whether there are zeros besides.
         element: The element type.
     """
-    union = int(np.bitwise_or.reduce(values))
+    union = int(np.bitwise_or.reduce([np.bitwise_or.reduce(part) for part in parts]))
     zero_bits = (union & -union).bit_length() - 1
     width = 8 * element.itemsize - zero_bits
-    distinct = _distinct(values)
+    distinct = _distinct(parts, zero_bits)
     if distinct is None:
-        low_bits = _best_low_bits(values, zero_bits, width, whole_too=False)
-    elif distinct.size > 64 and 4 * distinct.size > values.size:
+        low_bits = _best_low_bits(np.concatenate(parts), zero_bits, width, whole_too=False)
+    elif distinct.size > 64 and 4 * distinct.size > sum(part.size for part in parts):
         # Many values for so few elements: perhaps they are better cut in two.
-        low_bits = _best_low_bits(values, zero_bits, width, whole_too=True)
+        low_bits = _best_low_bits(np.concatenate(parts), zero_bits, width, whole_too=True)
     else:
         low_bits = 0
     if low_bits:
-        distinct = _distinct(values >> _as(values, zero_bits + low_bits))
-    elif distinct is not None:
-        distinct = distinct >> _as(values, zero_bits)
+        distinct = _distinct(parts, zero_bits + low_bits)
     if distinct is None:
         return None
     if with_zero and distinct[0] != 0:
-        distinct = np.append(_as(values, 0), distinct)
+        distinct = np.append(_as(distinct, 0), distinct)
     return Heads(zero_bits, low_bits, distinct)
 
 
@@ -99,16 +101,22 @@ def _as(patterns: _Patterns, value: int) -> Any:
     return patterns.dtype.type(value)
 
 
-def _distinct(values: _Patterns) -> _Patterns | None:
-    """Return the distinct values, ascending, or None if they are too many for a codebook."""
-    lookup = Lookup(values[:1])
-    for start in range(0, values.size, _SAMPLE):
-        new = lookup.others(values[start : start + _SAMPLE])
-        if new.size:
-            # Sorting is slow, and most often there is nothing new.
-            lookup = Lookup(np.union1d(lookup.codebook, new))
-        if lookup.codebook.size > MAX_SYMBOLS:
-            return None
+def _distinct(parts: list[_Patterns], low_bits: int) -> _Patterns | None:
+    """Return the distinct values without low bits, or None if too many for a codebook."""
+    shift = _as(parts[0], low_bits)
+    lookup = Lookup(np.concatenate([part[:1] for part in parts])[:1] >> shift)
+    size = _FIRST_LOOK
+    for part in parts:
+        start = 0
+        while start < part.size:
+            new = lookup.others(part[start : start + size] >> shift)
+            start += size
+            size = min(2 * size, _MOST_LOOKED_AT)
+            if new.size:
+                # Sorting is slow, and most often there is nothing new.
+                lookup = Lookup(np.union1d(lookup.codebook, new))
+            if lookup.codebook.size > MAX_SYMBOLS:
+                return None
     return lookup.codebook
 
 

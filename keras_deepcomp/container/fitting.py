@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.container import bands
+from keras_deepcomp.container import bands, runs
 from keras_deepcomp.container import scores as score_lists
 from keras_deepcomp.container.bands import Sequences
 from keras_deepcomp.container.grid import WIDE
@@ -33,6 +33,8 @@ _TABLE_BITS_PER_SYMBOL = 3
 _TABLE_BITS = 12
 # A likelihood, and how many codes a sequence has.
 _CLASS_BITS = 16
+# Keys that are counted together: counting stops all other threads.
+_COUNTED_TOGETHER = 1 << 19
 # Lines whose costs are computed at a time.
 _PART = 512
 # Bands whose joint symbols are counted to choose a code.
@@ -159,20 +161,21 @@ def _by_line(
         totals = np.bincount(sums.reshape(-1), minlength=lines * sums_in_all).reshape(
             lines, sums_in_all
         )
-    keys = np.empty(sum(rows.size for rows, *_ in filled), np.int64)
-    end = 0
-    for rows, columns, first in filled:
-        own = keys[end : end + rows.size]
-        end += rows.size
-        np.multiply(rows if is_row else columns, sums_in_all, out=own)
+    ones = np.zeros(lines * sums_in_all, np.int64)
+    keys: list[_Ints] = []
+    for number, (rows, columns, first) in enumerate(filled, 1):
+        own = np.multiply(rows if is_row else columns, sums_in_all, dtype=np.int64)
         if not is_row:
             own += first * sums_in_all
         if scored:
             own += other_sums[first:][columns] if is_row else other_sums[rows]
         if votes is not None:
             own += votes[rows, columns]
-    ones = np.bincount(keys, minlength=lines * sums_in_all).reshape(lines, sums_in_all)
-    return totals, ones
+        keys.append(own)
+        if sum(map(len, keys)) > _COUNTED_TOGETHER or number == len(filled):
+            ones += np.bincount(np.concatenate(keys), minlength=ones.size)
+            keys = []
+    return totals, ones.reshape(lines, sums_in_all)
 
 
 def _cheapest(totals: _Ints, ones: _Ints, own: Scores) -> Scores:
@@ -291,10 +294,12 @@ def cuts_for(counts: list[_Ints]) -> tuple[tuple[int, ...], int]:
 def _group_costs(counts: _Ints) -> _Ints:
     """Return what a group of classes costs in bits, for its first class and the one after it."""
     running = np.concatenate((np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)))
-    groups = np.maximum(running[np.newaxis] - running[:, np.newaxis], 0)
-    bits = entropy_bits(groups)
+    first, end = np.triu_indices(running.shape[0])
+    entropies = entropy_bits(running[end] - running[first])
     # Huffman codes of a few symbols together lose about 1 in 256.
-    return bits + bits // 256 + table_bits(counts.shape[1])
+    bits = np.zeros((running.shape[0], running.shape[0]), np.int64)
+    bits[first, end] = entropies + entropies // 256 + table_bits(counts.shape[1])
+    return bits
 
 
 def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:
@@ -308,15 +313,10 @@ def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:
         The number of classes, and about how many bits the sequences and their likelihoods take.
     """
     upper_ones, upper_totals = ones[::-1].cumsum()[::-1], totals[::-1].cumsum()[::-1]
-    best = best_bits = below = 0
-    for number in range(ones.size):
-        whole = int(upper_ones[number]), int(upper_totals[number])
-        bits = below + Likelihood.fit(*whole).bits(*whole) + _CLASS_BITS * ONE
-        if not best or bits < best_bits:
-            best, best_bits = number + 1, bits
-        own = int(ones[number]), int(totals[number])
-        below += Likelihood.fit(*own).bits(*own) + _CLASS_BITS * ONE
-    return best, best_bits // ONE
+    own = runs.least_bits(ones, totals) + _CLASS_BITS * ONE
+    bits = own.cumsum() - own + runs.least_bits(upper_ones, upper_totals) + _CLASS_BITS * ONE
+    best = int(bits.argmin())
+    return best + 1, int(bits[best]) // ONE
 
 
 def fit_likelihoods(sequences: list[BitSequences]) -> list[Likelihood]:

@@ -7,6 +7,11 @@ out in the order of (length, symbol), shortest first, each the next binary numbe
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 from bitarray import bitarray
@@ -19,7 +24,7 @@ from keras_deepcomp.container.errors import damaged
 MAX_SYMBOLS = 4096
 MAX_LENGTH = 30
 # Symbols handled at a time: arrays of so many stay in the cache, and allocators reuse their memory.
-_BLOCK = 3 << 12
+_BLOCK = 1 << 16
 
 _Ints = npt.NDArray[np.integer]
 _Lengths = npt.NDArray[np.uint8]
@@ -80,25 +85,60 @@ def canonical_codes(lengths: _Lengths) -> npt.NDArray[np.uint64]:
     return codes
 
 
+class Code(Protocol):
+    """A Huffman code: the length of each symbol's code in bits, and the code as an integer."""
+
+    @property
+    def lengths(self) -> _Lengths:
+        """The lengths, shape (alphabet,)."""
+
+    @property
+    def codes(self) -> npt.NDArray[np.uint64]:
+        """The codes, shape (alphabet,)."""
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """The canonical code of these lengths.
+
+    Attributes:
+        lengths: The length of each symbol's code in bits, shape (alphabet,).
+    """
+
+    lengths: _Lengths
+
+    @functools.cached_property
+    def codes(self) -> npt.NDArray[np.uint64]:
+        """The code of each symbol, shape (alphabet,)."""
+        return canonical_codes(self.lengths)
+
+
 def encode(
-    symbols: _Ints, lengths: _Lengths, codes: npt.NDArray[np.uint64] | None = None
-) -> bitarray:
-    """Return the codes of the symbols one after the other.
+    symbols: _Ints, counts: Sequence[int], codes: Sequence[Code]
+) -> tuple[bitarray, list[int]]:
+    """Return the codes of the symbols of some sequences one after the other.
 
     Args:
-        symbols: The symbols, shape (count,).
-        lengths: The length of each symbol's code in bits, shape (alphabet,).
-        codes: The code of each symbol, where they are known already.
+        symbols: The symbols, sequence after sequence, shape (n,).
+        counts: How many symbols each sequence has.
+        codes: The code of each sequence.
 
     Returns:
-        The bits.
+        The bits, and where those of each sequence end.
     """
-    codes = canonical_codes(lengths) if codes is None else codes
+    # The symbols of all codes, as those of one.
+    sizes = np.array([code.lengths.size for code in codes])
+    merged = symbols + np.repeat(sizes.cumsum() - sizes, counts)
+    widths = np.concatenate([code.lengths for code in codes])[merged]
+    values = np.concatenate([code.codes for code in codes])
     bits = bitarray(endian="big")
-    for start in range(0, symbols.size, _BLOCK):
-        block = symbols[start : start + _BLOCK]
-        bits += joined(codes[block], lengths[block])
-    return bits
+    for start in range(0, merged.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        bits += joined(values[merged[block]], widths[block])
+    total = widths.cumsum(dtype=np.int64)
+    last = np.cumsum(counts)
+    ends = [int(total[end - 1]) if end else 0 for end in last.tolist()]
+    return bits, ends
 
 
 def decode(reader: BitReader, count: int, lengths: _Lengths) -> npt.NDArray[np.uint16]:

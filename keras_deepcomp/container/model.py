@@ -19,7 +19,7 @@ from keras_deepcomp.container.huffman import MAX_SYMBOLS
 from keras_deepcomp.container.lookup import Lookup
 from keras_deepcomp.container.matrix import Matrix
 from keras_deepcomp.container.runs import Likelihood, read_likelihoods, write_likelihoods
-from keras_deepcomp.container.scores import Scores
+from keras_deepcomp.container.scores import Live, Scores
 from keras_deepcomp.container.symbols import SymbolCode
 
 SIGN_CLASSES = 8
@@ -84,6 +84,11 @@ class TensorModel:
     def heads_of(self, patterns: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the heads of patterns, of the patterns' type."""
         return patterns >> patterns.dtype.type(self.zero_bits + self.low_bits)
+
+    @functools.cached_property
+    def live_rows(self) -> Live:
+        """The rows that are not dead."""
+        return Live.of(self.row_scores)
 
     @functools.cached_property
     def lookup(self) -> Lookup:

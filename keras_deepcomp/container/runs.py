@@ -9,6 +9,7 @@ code.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class RunCode:
+class RunCode(huffman.Canonical):
     """The code for one probability.
 
     A sequence is cut into runs: g zeros and a one, for g below the bound, or as many zeros as the
@@ -52,12 +53,6 @@ class RunCode:
     bound: int
     together: int
     low_bits: int
-    lengths: npt.NDArray[np.uint8]
-
-    @functools.cached_property
-    def codes(self) -> npt.NDArray[np.uint64]:
-        """The code of each symbol."""
-        return huffman.canonical_codes(self.lengths)
 
     def split(self) -> npt.NDArray[np.int16]:
         """Return the runs of each symbol, shape (symbols, together)."""
@@ -83,7 +78,7 @@ def run_code(step: int) -> RunCode:
     for _ in range(together - 1):
         joint = [a * b >> 30 for a in joint for b in weights]
     lengths = huffman.code_lengths(np.array([max(1, weight >> 13) for weight in joint]))
-    return RunCode(bound, together, low_bits, lengths)
+    return RunCode(lengths, bound, together, low_bits)
 
 
 def _runs_in_symbol(step: int) -> tuple[int, int]:
@@ -106,6 +101,23 @@ def _costs() -> tuple[_Ints, _Ints]:
     ones = np.array([_QUARTERS[step % 4] >> (step // 4 + 1) for step in range(STEPS)])
     whole = 30 << FRACTION_BITS
     return whole - log2_fixed(ones), whole - log2_fixed((1 << 30) - ones)
+
+
+def least_bits(ones: _Ints, totals: _Ints) -> _Ints:
+    """Return about how many bits sequences take, each under the likelihood that suits it best.
+
+    Args:
+        ones: How many ones each sequence has, shape (sequences,).
+        totals: The length of each.
+
+    Returns:
+        Units of 2**-20 bits, shape (sequences,).
+    """
+    rare = np.minimum(ones, totals - ones)
+    cost_of_one, cost_of_zero = _costs()
+    costs = np.multiply.outer(rare, cost_of_one)
+    costs += np.multiply.outer(totals - rare, cost_of_zero)
+    return costs.min(axis=-1)
 
 
 @dataclass(frozen=True)
@@ -223,16 +235,9 @@ def encode(sequences: BitSequences, likelihoods: Sequence[Likelihood], writer: B
     codes = [run_code(likelihood.step) for likelihood in likelihoods]
     gaps = _gaps(rare)
     symbols, counts = _symbols(gaps, rare.counts, codes)
-    # The symbols of all codes, as those of one.
-    sizes = _array([code.lengths.size for code in codes])
-    symbols += np.repeat(_before(sizes), counts)
-    lengths = np.concatenate([code.lengths for code in codes])
-    bits = huffman.encode(symbols, lengths, np.concatenate([code.codes for code in codes]))
-    bit_ends = np.append(0, lengths[symbols].cumsum(dtype=np.int64))[counts.cumsum()].tolist()
+    bits, ends = huffman.encode(symbols, counts, codes)
     start = first = 0
-    for count, end, ones, code in zip(
-        counts.tolist(), bit_ends, rare.counts.tolist(), codes, strict=True
-    ):
+    for count, end, ones, code in zip(counts, ends, rare.counts.tolist(), codes, strict=True):
         writer.golomb(count, COUNT_ORDER)
         writer.bits += bits[start:end]
         own = gaps[first : first + ones]
@@ -252,7 +257,7 @@ def _gaps(sequences: BitSequences) -> npt.NDArray[np.integer]:
 
 def _symbols(
     gaps: npt.NDArray[np.integer], ones: _Ints, codes: Sequence[RunCode]
-) -> tuple[_Ints, _Ints]:
+) -> tuple[npt.NDArray[np.integer], list[int]]:
     """Return the symbols of sequences, and how many each has.
 
     Args:
@@ -264,21 +269,26 @@ def _symbols(
     together = _array([code.together for code in codes])
     units = gaps >> np.repeat([code.low_bits for code in codes], ones).astype(gaps.dtype)
     bounded, rest = np.divmod(units, np.repeat(bounds, ones).astype(gaps.dtype))
-    ends = np.append(0, np.cumsum(bounded + 1, dtype=np.int64))
+    bounded += 1
+    ends = np.zeros(gaps.size + 1, np.int64)
+    np.cumsum(bounded, out=ends[1:])
     # Runs of each sequence, and some without a one that fill up its last symbol.
     counts = np.diff(ends[np.append(0, ones.cumsum())])
     filled = -(-counts // together) * together
-    runs = np.repeat(bounds, filled)
-    runs[ends[1:] - 1 + np.repeat(_before(filled - counts), ones)] = rest
+    runs = np.repeat(bounds.astype(gaps.dtype), filled)
+    runs[ends[1:] + np.repeat(_before(filled - counts) - 1, ones)] = rest
+    # Most often sequences with codes of the same form are side by side.
     parts = []
-    for own, code in zip(np.split(runs, filled.cumsum()[:-1]), codes, strict=True):
-        joint = own
-        if code.together > 1:
-            joint = np.zeros(own.size // code.together, np.int64)
-            for column in own.reshape(-1, code.together).T:
-                joint = joint * (code.bound + 1) + column
+    end = 0
+    for (bound, several), own in itertools.groupby(
+        zip(filled.tolist(), codes, strict=True), lambda pair: (pair[1].bound, pair[1].together)
+    ):
+        start, end = end, end + sum(count for count, _ in own)
+        joint, *following = runs[start:end].reshape(-1, several).T
+        for run in following:
+            joint = joint * gaps.dtype.type(bound + 1) + run
         parts.append(joint)
-    return np.concatenate(parts), filled // together
+    return np.concatenate(parts), (filled // together).tolist()
 
 
 def decode(reader: BitReader, most: int, likelihood: Likelihood) -> _Ints:

@@ -8,6 +8,7 @@ logistic model of where the weights are, in whole numbers.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,46 +69,72 @@ def read(reader: BitReader, count: int) -> Scores:
 
 
 @dataclass(frozen=True)
+class Live:
+    """The live ones among rows or columns.
+
+    Attributes:
+        lines: The live ones, ascending, shape (live,).
+        scores: The score of each of them.
+    """
+
+    lines: npt.NDArray[np.integer]
+    scores: Scores
+
+    @classmethod
+    def of(cls, scores: Scores) -> Live:
+        """Return the live ones among scored rows or columns."""
+        lines = np.flatnonzero(scores >= 0)
+        return cls(lines, scores[lines])
+
+    def numbers(self, lines: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """Return the places of live rows or columns among all live ones."""
+        if self.lines.size == 0 or self.lines[-1] == self.lines.size - 1:
+            # None is dead, or only the last ones are.
+            return lines
+        return self._numbers[lines]
+
+    @functools.cached_property
+    def _numbers(self) -> npt.NDArray[np.int32]:
+        numbers = np.zeros(int(self.lines[-1]) + 1, np.int32)
+        numbers[self.lines] = np.arange(self.lines.size)
+        return numbers
+
+    @functools.cached_property
+    def kinds(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int8]]:
+        """The scores that occur, ascending, and the place among them of each one's score."""
+        occurring = np.flatnonzero(np.bincount(self.scores))
+        places = np.zeros(MAX_SCORE + 1, np.int8)
+        places[occurring] = np.arange(occurring.size)
+        return occurring, places[self.scores]
+
+
+@dataclass(frozen=True)
 class Lines:
     """The live rows and columns of a matrix, or of a band of its columns.
 
     Attributes:
-        rows: The live rows, ascending, shape (live rows,).
-        columns: The live columns, ascending, shape (live columns,).
-        row_scores: The score of each live row.
-        column_scores: The score of each live column.
+        rows: The live rows.
+        columns: The live columns.
         width: The number of all columns.
     """
 
-    rows: npt.NDArray[np.integer]
-    columns: npt.NDArray[np.integer]
-    row_scores: Scores
-    column_scores: Scores
+    rows: Live
+    columns: Live
     width: int
 
     @classmethod
-    def of(cls, row_scores: Scores, column_scores: Scores) -> Lines:
-        """Return the live ones among scored rows and columns."""
-        rows, columns = np.flatnonzero(row_scores >= 0), np.flatnonzero(column_scores >= 0)
-        return cls(rows, columns, row_scores[rows], column_scores[columns], column_scores.size)
+    def of(cls, rows: Live, column_scores: Scores) -> Lines:
+        """Return live rows, which are the same for each band, with a band's live columns."""
+        return cls(rows, Live.of(column_scores), column_scores.size)
 
-    def numbers(
-        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
-    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-        """Return the live row and live column numbers of elements."""
-        return _renumber(self.rows, rows), _renumber(self.columns, columns)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many live rows and columns there are."""
+        return self.rows.lines.size, self.columns.lines.size
 
-
-def _renumber(
-    live: npt.NDArray[np.integer], lines: npt.NDArray[np.integer]
-) -> npt.NDArray[np.integer]:
-    """Return the places of lines among the live ones."""
-    if live.size == 0 or live[-1] == live.size - 1:
-        # None is dead, or only the last ones are.
-        return lines
-    numbers = np.zeros(int(live[-1]) + 1, np.int32)
-    numbers[live] = np.arange(live.size)
-    return numbers[lines]
+    def sums(self) -> npt.NDArray[np.int8]:
+        """Return the sums of scores of all elements, of this shape."""
+        return self.rows.scores[:, np.newaxis] + self.columns.scores
 
 
 class FixedClasses:
@@ -122,13 +149,10 @@ class FixedClasses:
         self._lines = lines
         self._count = count
         # Only scores that rows have: so the tables have no more entries than the band elements.
-        scores = np.flatnonzero(np.bincount(lines.row_scores))
-        kind_of = np.zeros(MAX_SCORE + 1, np.int8)
-        kind_of[scores] = np.arange(scores.size)
-        self._kinds = kind_of[lines.row_scores]
+        scores, self._kinds = lines.rows.kinds
         # For rows of each score: the class of each live column, the live columns class by class,
         # and how many there are of each class.
-        sums = scores[:, np.newaxis] + lines.column_scores
+        sums = scores[:, np.newaxis] + lines.columns.scores
         self._classes = np.minimum(sums, count - 1).astype(np.int8)
         self._by_class = np.argsort(self._classes, axis=1, kind="stable").astype(np.int32)
         keys = self._classes + np.arange(scores.size)[:, np.newaxis] * count
@@ -148,25 +172,30 @@ class FixedClasses:
     def classes_at(
         self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.int8]:
-        """Return the classes of elements, given by live row and live column numbers."""
-        return self._classes.reshape(-1)[self._cells(rows, columns)]
+        """Return the classes of elements of live rows and columns."""
+        cells = self._cells(self._lines.rows.numbers(rows), columns)
+        return self._classes.reshape(-1)[cells]
 
     def _cells(
-        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
+        self, numbers: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.integer]:
-        """Return where elements are in the flat tables for rows of each score."""
-        return self._kinds[rows] * np.int32(self._classes.shape[1]) + columns
+        """Return where elements are in the flat tables for rows of each score.
+
+        Args:
+            numbers: Live row numbers.
+            columns: Columns.
+        """
+        width = np.int32(self._classes.shape[1])
+        return self._kinds[numbers] * width + self._lines.columns.numbers(columns)
 
     def sequences(
-        self,
-        rows: npt.NDArray[np.integer],
-        columns: npt.NDArray[np.integer],
+        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
     ) -> tuple[BitSequences, npt.NDArray[np.int8]]:
         """Return a sequence for each class, with a one for each of some elements of a band.
 
         Args:
-            rows: Live row numbers of the elements in row-major order, shape (n,).
-            columns: Live column numbers.
+            rows: The rows of the elements, which are live, in row-major order, shape (n,).
+            columns: Their columns.
 
         Returns:
             The sequences, and the classes of the elements.
@@ -179,9 +208,10 @@ class FixedClasses:
         own = np.arange(offsets.shape[1], dtype=np.int32)
         np.put_along_axis(offsets, self._by_class, own[np.newaxis], axis=1)
         offsets -= np.take_along_axis(self._starts + self._counts, self._classes, axis=1)
-        cells = self._cells(rows, columns)
+        numbers = self._lines.rows.numbers(rows)
+        cells = self._cells(numbers, columns)
         classes = self._classes.reshape(-1)[cells]
-        places = ends.reshape(-1)[classes * np.int32(self._kinds.size) + rows]
+        places = ends.reshape(-1)[classes * np.int32(self._kinds.size) + numbers]
         places += offsets.reshape(-1)[cells]
         order = np.argsort(classes, kind="stable")  # linear for numbers of 8 bits
         counts = np.bincount(classes, minlength=self._count)
@@ -194,4 +224,5 @@ class FixedClasses:
         kinds = self._kinds[rows]
         before = ends[rows] - self._counts[kinds, number]
         columns = self._by_class[kinds, places - before + self._starts[kinds, number]]
-        return self._lines.rows[rows] * self._lines.width + self._lines.columns[columns]
+        lines = self._lines
+        return lines.rows.lines[rows] * lines.width + lines.columns.lines[columns]

@@ -103,6 +103,7 @@ class Tensor:
         patterns: The bit patterns, flat; not all are zero.
         matrix: The tensor as a matrix.
         nonzeros: The elements of each of its bands that are not zero.
+        zeros: How many others there are.
         element: The element type.
         shape: The shape.
         heads: How patterns are cut.
@@ -111,14 +112,10 @@ class Tensor:
     patterns: _Patterns
     matrix: Matrix
     nonzeros: list[Elements]
+    zeros: int
     element: ElementType
     shape: tuple[int, ...]
     heads: Heads
-
-    @functools.cached_property
-    def zeros(self) -> int:
-        """How many elements are zero."""
-        return self.patterns.size - sum(band.rows.size for band in self.nonzeros)
 
     def bands(self, matrix: Matrix, sparse: bool) -> list[Elements]:
         """Return the elements of each band of a matrix of the tensor that have a value."""
@@ -225,6 +222,8 @@ class _Sample:
         else:
             values = Elements.of(matrix.view(tensor.patterns)[:, self.columns], sparse=False)
         self._values = values
+        # What `_start` found, for each grid starts from the same.
+        self._starts: dict[tuple[str, str], tuple[Scores, Scores]] = {}
         self._indices = base.lookup.indices(base.heads_of(values.patterns)).astype(np.int64)
 
     @functools.cached_property
@@ -252,14 +251,17 @@ class _Sample:
             votes = grid.votes(self._bordered(self.filled), np.arange(grid.rows), WIDE)
         best: tuple[int, TensorModel] | None = None
         for row_kind, column_kind in self._kinds_of_scores(effort):
-            row_scores, column_scores = self._start(row_kind, column_kind, base)
+            if (row_kind, column_kind) not in self._starts:
+                self._starts[row_kind, column_kind] = self._start(row_kind, column_kind, base)
+            row_scores, column_scores = self._starts[row_kind, column_kind]
             kinds = row_kind == "scores", column_kind == "scores"
             if any(kinds):
                 row_scores, column_scores = self._refined(votes, row_scores, column_scores, *kinds)
             model = dataclasses.replace(
                 base, row_scores=row_scores, column_scores=column_scores, grid=grid
             )
-            classes, bits = self._places(model, votes)
+            sums, bits = self._places(model, votes)
+            classes = np.minimum(sums, model.classes - 1)
             bits += self._index_bits(model, classes, effort)
             if best is None or bits < best[0]:
                 best = bits, model
@@ -328,15 +330,18 @@ class _Sample:
             return fitting.initial_scores(filled, step)
         return fitting.flat_scores(filled)
 
-    def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[_Ints, int]:
-        """Return the class of each non-zero element, and the bits of where they are."""
+    def _places(self, model: TensorModel, votes: npt.NDArray[np.int8] | None) -> tuple[Scores, int]:
+        """Choose the number of classes, and set it in the model.
+
+        Returns:
+            The sums of scores and votes of each non-zero element, and the bits of where they are.
+        """
         column_scores = model.column_scores[self.columns]
-        classes = model.row_scores[self._values.rows] + column_scores[self._values.columns].astype(
-            np.int64
-        )
+        of_elements = model.row_scores[self._values.rows]
+        of_elements += column_scores[self._values.columns]
         rows, columns = np.flatnonzero(model.row_scores >= 0), np.flatnonzero(column_scores >= 0)
         if votes is not None:
-            classes += votes[self._values.rows, self._values.columns]
+            of_elements += votes[self._values.rows, self._values.columns]
             sums = model.row_scores[rows, np.newaxis] + column_scores[columns]
             sums += votes[rows[:, np.newaxis], columns]
             totals = np.bincount(sums.reshape(-1), minlength=CLASSES)
@@ -345,7 +350,7 @@ class _Sample:
                 np.bincount(model.row_scores[rows], minlength=CLASSES),
                 np.bincount(column_scores[columns], minlength=CLASSES),
             )
-        ones = np.bincount(classes, minlength=CLASSES)
+        ones = np.bincount(of_elements, minlength=CLASSES)
         totals[CLASSES - 1], ones[CLASSES - 1] = (
             totals[CLASSES - 1 :].sum(),
             ones[CLASSES - 1 :].sum(),
@@ -355,12 +360,12 @@ class _Sample:
         for lines in (model.row_scores, model.column_scores):
             if score_lists.has_scores(lines):
                 bits += fitting.symbol_bits(np.bincount(lines + 1))
-        return np.minimum(classes, model.classes - 1), bits
+        return of_elements, bits
 
-    def _index_bits(self, model: TensorModel, classes: _Ints, effort: Effort) -> int:
+    def _index_bits(self, model: TensorModel, classes: Scores, effort: Effort) -> int:
         """Choose how to code the indices, set it in the model, and return the bits."""
         symbols = model.codebook.size
-        keys = classes * symbols + self._indices
+        keys = classes * np.int64(symbols) + self._indices
         counts = np.bincount(keys, minlength=CLASSES * symbols).reshape(CLASSES, symbols)
         if not effort.groups:
             counts = counts.sum(axis=0, keepdims=True)

@@ -8,6 +8,7 @@ one Huffman symbol together, whose weight is the product of theirs.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,10 +191,17 @@ def _join(values: _Ints, code: SymbolCode) -> npt.NDArray[np.int64]:
     return joint
 
 
+def encode_all(sequences: Sequence[_Ints], codes: Sequence[SymbolCode], writer: BitWriter) -> None:
+    """Write sequences of symbols, each in its code; the reader is to know their lengths."""
+    if sequences:
+        joint = [_join(*each) for each in zip(sequences, codes, strict=True)]
+        counts = [each.size for each in joint]
+        writer.bits += huffman.encode(np.concatenate(joint), counts, codes)[0]
+
+
 def encode(values: _Ints, code: SymbolCode, writer: BitWriter) -> None:
     """Write a sequence of symbols; the reader is to know its length."""
-    if values.size:
-        writer.bits += huffman.encode(_join(values, code), code.lengths, code.codes)
+    encode_all([values], [code], writer)
 
 
 def decode(reader: BitReader, count: int, code: SymbolCode) -> npt.NDArray[np.uint16]:

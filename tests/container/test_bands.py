@@ -186,7 +186,7 @@ def test_all_elements_past_the_end(count):
     writer = BitWriter()
     writer.golomb(count + 1, 6)
     symbols = np.array([code.bound] * count + [0])
-    writer.bits += bands.runs.huffman.encode(symbols, code.lengths)
+    writer.bits += bands.runs.huffman.encode(symbols, [symbols.size], [code])[0]
     writer.append(np.zeros(code.low_bits, np.int64))
     for grid in (None, Grid(256, 16, 1)):
         model = simple(256, 4, likelihoods=[likelihood], grid=grid)

@@ -1,9 +1,11 @@
 """Code lengths, canonical codes and bits."""
 
 import heapq
+import itertools
 
 import numpy as np
 import pytest
+from bitarray import bitarray
 from container.reference import slow_lengths
 from container.samples import bits_of
 from hypothesis import given, settings
@@ -64,13 +66,33 @@ def test_canonical_codes():
     ]
 
 
+def encode(symbols, lengths):
+    bits, ends = huffman.encode(symbols, [symbols.size], [huffman.Canonical(lengths)])
+    assert ends == [len(bits)]
+    return bits
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=9), min_size=1, max_size=9), st.data())
+def test_sequences_in_codes_of_their_own(sequences, data):
+    weights = st.lists(st.integers(1, 99), min_size=6, max_size=9)
+    lengths = [huffman.code_lengths(np.array(data.draw(weights))) for _ in sequences]
+    symbols = np.array([symbol for sequence in sequences for symbol in sequence], np.int32)
+    codes = [huffman.Canonical(each) for each in lengths]
+    bits, ends = huffman.encode(symbols, list(map(len, sequences)), codes)
+    expected = [
+        encode(np.array(each, int), own) for each, own in zip(sequences, lengths, strict=True)
+    ]
+    assert bits == sum(expected, bitarray(endian="big"))
+    assert ends == list(itertools.accumulate(map(len, expected)))
+
+
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=300), st.integers(0, 2**20))
 def test_round_trip(symbols, seed):
     weights = np.random.default_rng(seed).integers(1, 1000, 41)
     lengths = huffman.code_lengths(weights)
     codes = huffman.canonical_codes(lengths).tolist()
     expected = "".join(f"{codes[symbol]:0{lengths[symbol]}b}" for symbol in symbols)
-    bits = huffman.encode(np.array(symbols), lengths)
+    bits = encode(np.array(symbols), lengths)
     assert bits.to01() == expected
     reader = BitReader(bits.tobytes() + b"\xff", "it")
     assert huffman.decode(reader, len(symbols), lengths).tolist() == symbols
@@ -81,7 +103,7 @@ def test_round_trip(symbols, seed):
 def test_many_symbols(count):
     lengths = huffman.code_lengths(np.random.default_rng(0).integers(1, 50, 300))
     symbols = np.random.default_rng(1).integers(0, 300, count)
-    bits = huffman.encode(symbols, lengths)
+    bits = encode(symbols, lengths)
     assert len(bits) == lengths[symbols].sum(dtype=int)
     decoded = huffman.decode(BitReader(bits.tobytes(), "it"), count, lengths)
     np.testing.assert_array_equal(decoded, symbols)
@@ -91,7 +113,7 @@ def test_longest_codes():
     lengths = huffman.code_lengths(fibonacci(huffman.MAX_LENGTH + 1))
     assert lengths.max() == huffman.MAX_LENGTH
     symbols = np.tile(np.arange(huffman.MAX_LENGTH + 1), 50)
-    bits = huffman.encode(symbols, lengths)
+    bits = encode(symbols, lengths)
     decoded = huffman.decode(BitReader(bits.tobytes(), "it"), symbols.size, lengths)
     np.testing.assert_array_equal(decoded, symbols)
 

@@ -222,7 +222,8 @@ def coded(symbols, likelihood, remainders="", count=None):
     code = runs.run_code(likelihood.step)
     writer = BitWriter()
     writer.golomb(len(symbols) if count is None else count, runs.COUNT_ORDER)
-    writer.bits += runs.huffman.encode(np.array(symbols, np.int64), code.lengths)
+    array = np.array(symbols, np.int64)
+    writer.bits += runs.huffman.encode(array, [array.size], [code])[0]
     writer.append(np.array([int(bit) for bit in remainders], np.int64))
     return reader_of(writer)
 

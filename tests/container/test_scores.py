@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_deepcomp.container import FormatError, scores
 from keras_deepcomp.container.bits import BitWriter
-from keras_deepcomp.container.scores import FixedClasses, Lines
+from keras_deepcomp.container.scores import FixedClasses, Lines, Live
 
 score_lists = st.lists(st.integers(-1, 7), min_size=1, max_size=40).map(
     lambda values: np.array(values, np.int8)
@@ -54,21 +54,25 @@ def test_scores_of_very_many_lines():
 
 
 def test_lines():
-    lines = Lines.of(np.array([0, -1, 3], np.int8), np.array([-1, 2, 0, -1, 5], np.int8))
-    assert lines.rows.tolist() == [0, 2]
-    assert lines.columns.tolist() == [1, 2, 4]
-    assert lines.row_scores.tolist() == [0, 3]
-    assert lines.column_scores.tolist() == [2, 0, 5]
-    assert lines.width == 5
-    rows, columns = lines.numbers(np.array([2, 0]), np.array([4, 1]))
-    assert (rows.tolist(), columns.tolist()) == ([1, 0], [2, 0])
+    rows = Live.of(np.array([0, -1, 3], np.int8))
+    lines = Lines.of(rows, np.array([-1, 2, 0, -1, 5], np.int8))
+    assert lines.rows.lines.tolist() == [0, 2]
+    assert lines.columns.lines.tolist() == [1, 2, 4]
+    assert lines.rows.scores.tolist() == [0, 3]
+    assert lines.columns.scores.tolist() == [2, 0, 5]
+    assert (lines.width, lines.shape) == (5, (2, 3))
+    assert lines.sums().tolist() == [[2, 0, 5], [5, 3, 8]]
+    assert rows.numbers(np.array([2, 0])).tolist() == [1, 0]
+    assert lines.columns.numbers(np.array([4, 1])).tolist() == [2, 0]
+    scores, kinds = lines.columns.kinds
+    assert scores[kinds].tolist() == [2, 0, 5] and scores.tolist() == [0, 2, 5]
 
 
 @given(score_lists, score_lists, st.integers(1, 16), st.integers(0, 2**32))
 @settings(max_examples=150)
 def test_fixed_classes(row_scores, column_scores, count, seed):
     """Against the elements of each class one after the other."""
-    lines = Lines.of(row_scores, column_scores)
+    lines = Lines.of(Live.of(row_scores), column_scores)
     fixed = FixedClasses(lines, count)
     elements = [[] for _ in range(count)]
     for row, column in reference.coding_order(
@@ -83,13 +87,13 @@ def test_fixed_classes(row_scores, column_scores, count, seed):
     everything = np.array(sorted(itertools.chain(*elements)), np.int64)
     random = np.random.default_rng(seed)
     chosen = everything[random.random(everything.size) < 0.3]
-    numbers = lines.numbers(*np.divmod(chosen, column_scores.size))
-    classes = fixed.classes_at(*numbers).tolist()
+    places = np.divmod(chosen, column_scores.size)
+    classes = fixed.classes_at(*places).tolist()
     assert [element in elements[own] for own, element in zip(classes, chosen, strict=True)] == [
         True
     ] * chosen.size
-    sequences, of_elements = fixed.sequences(*numbers)
+    sequences, of_elements = fixed.sequences(*places)
     assert of_elements.tolist() == classes
     assert sequences.lengths.tolist() == list(map(len, elements))
-    for own, places in zip(elements, sequences.each(), strict=True):
-        assert [own[place] for place in places] == [item for item in own if item in set(chosen)]
+    for own, ones in zip(elements, sequences.each(), strict=True):
+        assert [own[place] for place in ones] == [item for item in own if item in set(chosen)]

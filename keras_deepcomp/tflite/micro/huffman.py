@@ -50,7 +50,8 @@ def encode(values: npt.NDArray[Any]) -> Encoding | None:
             best = bits, lengths, tables
     assert best is not None
     _, lengths, tables = best
-    coded = huffman.encode(places.ravel(), lengths).tobytes()
+    stream, _ = huffman.encode(places.ravel(), [places.size], [huffman.Canonical(lengths)])
+    coded = stream.tobytes()
     unsigned = symbols.view(f"u{values.itemsize}")
     own = bytes([(tables.width - 1) << 4 | (entry_bits == 32)])
     return Encoding(
