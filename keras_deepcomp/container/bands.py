@@ -6,6 +6,7 @@ coding takes, and can be coded side by side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,20 +28,39 @@ _Patterns = npt.NDArray[Any]
 _NONE = BitSequences.of([], [])
 
 
-@dataclass
-class Sequences:
-    """All that a band's bits say, apart from how they say it.
+@dataclass(frozen=True)
+class Indices:
+    """Codebook indices, band after band.
 
     Attributes:
-        filled: For each class, which of its elements are not zero; empty if not sparse.
-        wrong_signs: For each number of votes, where the sign is not the predicted one.
-        indices: For each group and each half of the codebook, the indices.
-        low: The low bits of each value, shape (values,).
+        values: The indices, shape (n,).
+        counts: How many each band has.
     """
 
+    values: npt.NDArray[np.integer]
+    counts: list[int]
+
+    def each(self) -> list[npt.NDArray[np.integer]]:
+        """Return the indices of each band."""
+        return np.split(self.values, np.cumsum(self.counts)[:-1])
+
+
+@dataclass
+class Sequences:
+    """All that the bits of a few neighbouring bands say, apart from how they say it.
+
+    Attributes:
+        values: How many values each band has.
+        filled: For each band and class, which elements are not zero; empty if not sparse.
+        wrong_signs: For each band and number of votes, where the sign is not the predicted one.
+        indices: For each group and each half of the codebook, the indices.
+        low: The low bits of each value, band after band, shape (values,).
+    """
+
+    values: list[int]
     filled: BitSequences = _NONE
     wrong_signs: BitSequences = _NONE
-    indices: list[list[npt.NDArray[np.integer]]] = field(default_factory=list)
+    indices: list[list[Indices]] = field(default_factory=list)
     low: _Patterns | None = None
 
 
@@ -59,24 +79,35 @@ class _Values:
     columns: npt.NDArray[np.integer] | None = None
 
 
-def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequences:
-    """Return the sequences of a band.
+def are_separate(model: TensorModel) -> bool:
+    """Return whether bands can only be split one by one."""
+    return not model.sparse or model.grid is not None
+
+
+def split(
+    model: TensorModel, elements: Elements, column_scores: Scores, widths: Sequence[int] = ()
+) -> Sequences:
+    """Return the sequences of a band, or of a few neighbouring ones unless they are separate.
+
+    Many bands are narrow and have few elements, and each step takes some time however few there
+    are, most of all while other threads want to take steps as well.
 
     Args:
         model: The model; its likelihoods and codes are not needed yet.
-        elements: The band's elements that have a value.
-        column_scores: The scores of the band's columns.
+        elements: The elements that have a value, band after band.
+        column_scores: The scores of all bands' columns.
+        widths: How many columns each band has, if there are several.
 
     Returns:
         The sequences.
     """
-    sequences = Sequences()
+    sequences = Sequences([elements.patterns.size])
     lines = Lines.of(model.live_rows, column_scores)
     patterns = elements.patterns
     if not model.sparse:
         values = _Values(_dense_classes(model, lines))
     elif model.grid is None:
-        values = _split_fixed(sequences, elements, lines, model.classes, bool(model.cuts))
+        values = _split_fixed(sequences, elements, lines, model, widths)
     else:
         values, order = _split_grid(sequences, elements, lines, model.grid, model.classes)
         patterns = patterns[order]
@@ -91,11 +122,21 @@ def split(model: TensorModel, elements: Elements, column_scores: Scores) -> Sequ
     for group in range(len(model.cuts) + 1):
         own = indices if groups is None else indices[groups == group]
         if model.sign_neighbourhood is None:
-            sequences.indices.append([own])
+            sequences.indices.append([Indices(own, _counts(sequences, model, group, own.size))])
         else:
             upper = own >= lower
-            sequences.indices.append([own[~upper], own[upper] - lower])
+            halves = own[~upper], own[upper] - lower
+            sequences.indices.append([Indices(half, [half.size]) for half in halves])
     return sequences
+
+
+def _counts(sequences: Sequences, model: TensorModel, group: int, count: int) -> list[int]:
+    """Return how many of the elements of a group each band has, of `count` in all."""
+    if len(sequences.values) == 1:
+        return [count]
+    first, end = (0, *model.cuts)[group], (*model.cuts, model.classes)[group]
+    of_classes = sequences.filled.counts.reshape(-1, model.classes)[:, first:end]
+    return of_classes.sum(axis=1).tolist()
 
 
 def _as(patterns: _Patterns, value: int) -> Any:
@@ -117,11 +158,18 @@ def _groups(model: TensorModel, values: _Values) -> npt.NDArray[np.integer] | No
 
 
 def _split_fixed(
-    sequences: Sequences, elements: Elements, lines: Lines, classes: int, with_classes: bool
+    sequences: Sequences,
+    elements: Elements,
+    lines: Lines,
+    model: TensorModel,
+    widths: Sequence[int],
 ) -> _Values:
-    fixed = FixedClasses(lines, classes)
+    fixed = FixedClasses(lines, model.classes, widths)
     sequences.filled, of_elements = fixed.sequences(elements.rows, elements.columns)
-    return _Values(of_elements if with_classes else None)
+    if len(widths) > 1:
+        sequences.values = sequences.filled.counts.reshape(len(widths), -1).sum(axis=1).tolist()
+        of_elements %= np.int8(model.classes)
+    return _Values(of_elements if model.cuts else None)
 
 
 def _split_grid(
@@ -186,23 +234,22 @@ def _split_signs(
     sequences.wrong_signs = _sequences(inside)
 
 
-def write(model: TensorModel, sequences: Sequences, writer: BitWriter) -> None:
-    """Write the sequences of a band in the codes of a complete model."""
+def write(model: TensorModel, sequences: Sequences, writers: Sequence[BitWriter]) -> None:
+    """Write the sequences of bands in the codes of a complete model, each band to its writer."""
     for group, likelihoods in (
         (sequences.filled, model.likelihoods),
         (sequences.wrong_signs, model.sign_likelihoods),
     ):
         if likelihoods:
-            runs.encode(group, likelihoods, writer)
-    coded = [
-        (half, code)
-        for indices, codes in zip(sequences.indices, model.codes, strict=True)
-        for half, code in zip(indices, codes, strict=True)
-        if code is not None
-    ]
-    symbols.encode_all([half for half, _ in coded], [code for _, code in coded], writer)
+            runs.encode(group, likelihoods, writers)
+    for indices, codes in zip(sequences.indices, model.codes, strict=True):
+        for half, code in zip(indices, codes, strict=True):
+            if code is not None:
+                symbols.encode(half.values, half.counts, code, writers)
     if sequences.low is not None:
-        _write_low(sequences.low, model.low_bits, writer)
+        parts = np.split(sequences.low, np.cumsum(sequences.values)[:-1])
+        for part, writer in zip(parts, writers, strict=True):
+            _write_low(part, model.low_bits, writer)
 
 
 def _write_low(low: _Patterns, width: int, writer: BitWriter) -> None:

@@ -59,13 +59,15 @@ def _code(model: TensorModel, tensor: Tensor) -> list[bytes]:
     scores = [model.column_scores[columns] for columns in matrix.bands()]
     pieces = list(zip(tensor.bands(matrix, model.sparse), scores, strict=True))
     parts = fitting.complete(model, pieces, matrix.size)
-    blocks = []
-    writer = BitWriter()
-    model.write(writer, tensor.element)
+    head = BitWriter()
+    model.write(head, tensor.element)
+    blocks: list[bytes] = []
     for part in parts:
-        bands.write(model, part, writer)
-        blocks.append(writer.bits.tobytes())
-        writer = BitWriter()
+        writers = [BitWriter() for _ in part.values]
+        if not blocks:
+            writers[0] = head
+        bands.write(model, part, writers)
+        blocks += [writer.bits.tobytes() for writer in writers]
     return blocks
 
 

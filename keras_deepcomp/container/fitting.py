@@ -5,6 +5,8 @@ All of it is in whole numbers, so that the bytes of a file do not depend on the 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ _CLASS_BITS = 16
 _COUNTED_TOGETHER = 1 << 19
 # Lines whose costs are computed at a time.
 _PART = 512
+# Bands and elements that are split together, and their classes are numbered in 7 bits.
+_MOST_BANDS, _MOST_TOGETHER = 3, 1 << 17
 # Bands whose joint symbols are counted to choose a code.
 _STAND_FOR_ALL = 4
 
@@ -162,19 +166,22 @@ def _by_line(
             lines, sums_in_all
         )
     ones = np.zeros(lines * sums_in_all, np.int64)
-    keys: list[_Ints] = []
-    for number, (rows, columns, first) in enumerate(filled, 1):
-        own = np.multiply(rows if is_row else columns, sums_in_all, dtype=np.int64)
+    keys = np.empty(max(_COUNTED_TOGETHER, *(rows.size for rows, *_ in filled)), np.int64)
+    end = 0
+    for rows, columns, first in filled:
+        if end + rows.size > keys.size:
+            ones += np.bincount(keys[:end], minlength=ones.size)
+            end = 0
+        own = keys[end : end + rows.size]
+        end += rows.size
+        np.multiply(rows if is_row else columns, sums_in_all, out=own)
         if not is_row:
             own += first * sums_in_all
         if scored:
             own += other_sums[first:][columns] if is_row else other_sums[rows]
         if votes is not None:
             own += votes[rows, columns]
-        keys.append(own)
-        if sum(map(len, keys)) > _COUNTED_TOGETHER or number == len(filled):
-            ones += np.bincount(np.concatenate(keys), minlength=ones.size)
-            keys = []
+    ones += np.bincount(keys[:end], minlength=ones.size)
     return totals, ones.reshape(lines, sums_in_all)
 
 
@@ -319,11 +326,13 @@ def class_count(ones: _Ints, totals: _Ints) -> tuple[int, int]:
     return best + 1, int(bits[best]) // ONE
 
 
-def fit_likelihoods(sequences: list[BitSequences]) -> list[Likelihood]:
-    """Return the likelihood of ones in each class, given the sequences of each band."""
-    ones = np.sum([band.counts for band in sequences], axis=0).tolist()
-    totals = np.sum([band.lengths for band in sequences], axis=0).tolist()
-    return [Likelihood.fit(*counts) for counts in zip(ones, totals, strict=True)]
+def _fit_likelihoods(sequences: list[BitSequences], classes: int) -> list[Likelihood]:
+    """Return the likelihood of ones in each class, given the sequences of each band and class."""
+    if not any(bands.counts.size for bands in sequences):
+        return []
+    ones = np.concatenate([bands.counts for bands in sequences]).reshape(-1, classes).sum(axis=0)
+    totals = np.concatenate([bands.lengths for bands in sequences]).reshape(-1, classes).sum(axis=0)
+    return [Likelihood.fit(*counts) for counts in zip(ones.tolist(), totals.tolist(), strict=True)]
 
 
 Piece = tuple[Elements, Scores]
@@ -339,13 +348,35 @@ def complete(model: TensorModel, pieces: list[Piece], values: int) -> list[Seque
         values: The number of elements of the tensor.
 
     Returns:
-        The sequences of each band.
+        The sequences of all bands, of a few bands together.
     """
-    parts = [bands.split(model, *piece) for piece in pieces]
-    model.likelihoods = fit_likelihoods([part.filled for part in parts])
-    model.sign_likelihoods = fit_likelihoods([part.wrong_signs for part in parts])
+    parts = [_split(model, together) for together in _together(model, pieces)]
+    model.likelihoods = _fit_likelihoods([part.filled for part in parts], model.classes)
+    model.sign_likelihoods = _fit_likelihoods(
+        [part.wrong_signs for part in parts], model.sign_classes
+    )
     fit_indices(model, parts, values)
     return parts
+
+
+def _together(model: TensorModel, pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Yield the bands that are split together."""
+    together: list[Piece] = []
+    for piece in pieces:
+        count = sum(elements.rows.size for elements, _ in (*together, piece))
+        most = 1 if bands.are_separate(model) else _MOST_BANDS
+        if together and (len(together) == most or count > _MOST_TOGETHER):
+            yield together
+            together = []
+        together.append(piece)
+    yield together
+
+
+def _split(model: TensorModel, pieces: list[Piece]) -> Sequences:
+    widths = [column_scores.size for _, column_scores in pieces]
+    elements = Elements.side_by_side([elements for elements, _ in pieces], widths)
+    column_scores = np.concatenate([column_scores for _, column_scores in pieces])
+    return bands.split(model, elements, column_scores, widths)
 
 
 def fit_indices(model: TensorModel, parts: list[Sequences], values: int) -> None:
@@ -364,9 +395,11 @@ def fit_indices(model: TensorModel, parts: list[Sequences], values: int) -> None
             if size == 1:
                 codes.append(None)
                 continue
-            sequences = [part.indices[group][half] for part in parts]
+            indices = [part.indices[group][half] for part in parts]
             counts = np.zeros(size, np.int64)
-            for sequence in sequences:
-                counts += np.bincount(sequence, minlength=size)
-            codes.append(SymbolCode.fit(sequences[:_STAND_FOR_ALL], counts, values))
+            for each in indices:
+                counts += np.bincount(each.values, minlength=size)
+            sequences = itertools.chain.from_iterable(each.each() for each in indices)
+            some = list(itertools.islice(sequences, _STAND_FOR_ALL))
+            codes.append(SymbolCode.fit(some, counts, values))
         model.codes.append(codes)

@@ -121,16 +121,20 @@ def encode(
     Args:
         symbols: The symbols, sequence after sequence, shape (n,).
         counts: How many symbols each sequence has.
-        codes: The code of each sequence.
+        codes: The code of each sequence; or the one of all of them.
 
     Returns:
         The bits, and where those of each sequence end.
     """
-    # The symbols of all codes, as those of one.
-    sizes = np.array([code.lengths.size for code in codes])
-    merged = symbols + np.repeat(sizes.cumsum() - sizes, counts)
-    widths = np.concatenate([code.lengths for code in codes])[merged]
-    values = np.concatenate([code.codes for code in codes])
+    if len(codes) == 1:
+        (lengths, values), merged = (codes[0].lengths, codes[0].codes), symbols
+    else:
+        # The symbols of all codes, as those of one.
+        lengths = np.concatenate([code.lengths for code in codes])
+        values = np.concatenate([code.codes for code in codes])
+        sizes = np.array([code.lengths.size for code in codes], np.int32)
+        merged = symbols + np.repeat(sizes.cumsum() - sizes, counts)
+    widths = lengths[merged]
     bits = bitarray(endian="big")
     for start in range(0, merged.size, _BLOCK):
         block = slice(start, start + _BLOCK)

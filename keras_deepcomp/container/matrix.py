@@ -41,6 +41,21 @@ class Elements:
         rows, columns = np.nonzero(has_value)
         return cls(rows, columns, band[has_value])
 
+    @classmethod
+    def side_by_side(cls, bands: list[Elements], widths: list[int]) -> Elements:
+        """Return the elements of bands of these widths, band after band, as those of one."""
+        if len(bands) == 1:
+            return bands[0]
+        starts = np.cumsum(widths) - widths
+        columns = [
+            band.columns + np.int32(start) for band, start in zip(bands, starts, strict=True)
+        ]
+        return cls(
+            np.concatenate([band.rows for band in bands]),
+            np.concatenate(columns),
+            np.concatenate([band.patterns for band in bands]),
+        )
+
 
 @dataclass(frozen=True)
 class Matrix:

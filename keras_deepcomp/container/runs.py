@@ -221,23 +221,28 @@ def _before(counts: _Ints) -> _Ints:
     return counts.cumsum() - counts
 
 
-def encode(sequences: BitSequences, likelihoods: Sequence[Likelihood], writer: BitWriter) -> None:
+def encode(
+    sequences: BitSequences, likelihoods: Sequence[Likelihood], writers: Sequence[BitWriter]
+) -> None:
     """Write sequences of bits.
 
     All are turned into symbols, and these into bits, together: there are many short ones.
 
     Args:
-        sequences: The sequences.
-        likelihoods: The code of each.
-        writer: Where to write.
+        sequences: As many sequences for each writer as there are likelihoods.
+        likelihoods: The codes of the sequences for a writer.
+        writers: Where to write.
     """
+    likelihoods = list(likelihoods) * len(writers)
     rare = sequences.rarer(likelihoods)
     codes = [run_code(likelihood.step) for likelihood in likelihoods]
     gaps = _gaps(rare)
     symbols, counts = _symbols(gaps, rare.counts, codes)
     bits, ends = huffman.encode(symbols, counts, codes)
     start = first = 0
-    for count, end, ones, code in zip(counts, ends, rare.counts.tolist(), codes, strict=True):
+    of_sequences = zip(counts, ends, rare.counts.tolist(), codes, strict=True)
+    for number, (count, end, ones, code) in enumerate(of_sequences):
+        writer = writers[number * len(writers) // len(codes)]
         writer.golomb(count, COUNT_ORDER)
         writer.bits += bits[start:end]
         own = gaps[first : first + ones]

@@ -9,6 +9,7 @@ logistic model of where the weights are, in whole numbers.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def write(scores: Scores, writer: BitWriter) -> None:
     counts = np.bincount(numbers, minlength=highest + 1)
     code = SymbolCode.fit([numbers], counts, numbers.size)
     code.write(writer)
-    symbols.encode(numbers, code, writer)
+    symbols.encode(numbers, [numbers.size], code, [writer])
 
 
 def read(reader: BitReader, count: int) -> Scores:
@@ -143,21 +144,26 @@ class FixedClasses:
     Args:
         lines: The live rows and columns.
         count: The number of classes; higher sums of scores are in the last one.
+        widths: Where the columns are those of several bands, how many each has. Then each band has
+            classes of its own, the first of which is after the last one of the band before.
     """
 
-    def __init__(self, lines: Lines, count: int) -> None:
+    def __init__(self, lines: Lines, count: int, widths: Sequence[int] = ()) -> None:
         self._lines = lines
-        self._count = count
+        self._count = count * max(len(widths), 1)
         # Only scores that rows have: so the tables have no more entries than the band elements.
         scores, self._kinds = lines.rows.kinds
         # For rows of each score: the class of each live column, the live columns class by class,
         # and how many there are of each class.
         sums = scores[:, np.newaxis] + lines.columns.scores
         self._classes = np.minimum(sums, count - 1).astype(np.int8)
+        if len(widths) > 1:
+            first = np.arange(0, self._count, count, dtype=np.int8)
+            self._classes += np.repeat(first, widths)[lines.columns.lines]
         self._by_class = np.argsort(self._classes, axis=1, kind="stable").astype(np.int32)
-        keys = self._classes + np.arange(scores.size)[:, np.newaxis] * count
-        counts = np.bincount(keys.reshape(-1), minlength=scores.size * count)
-        self._counts = counts.reshape(scores.size, count)
+        keys = self._classes + np.arange(scores.size)[:, np.newaxis] * self._count
+        counts = np.bincount(keys.reshape(-1), minlength=scores.size * self._count)
+        self._counts = counts.reshape(scores.size, self._count)
         self._starts = np.cumsum(self._counts, axis=1) - self._counts
         self._totals = np.bincount(self._kinds, minlength=scores.size) @ self._counts
 
@@ -191,10 +197,11 @@ class FixedClasses:
     def sequences(
         self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
     ) -> tuple[BitSequences, npt.NDArray[np.int8]]:
-        """Return a sequence for each class, with a one for each of some elements of a band.
+        """Return a sequence for each class, with a one for each of some elements.
 
         Args:
-            rows: The rows of the elements, which are live, in row-major order, shape (n,).
+            rows: The rows of the elements, which are live, shape (n,). Those of a band are in
+                row-major order, one band after the other.
             columns: Their columns.
 
         Returns:

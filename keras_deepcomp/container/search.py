@@ -241,7 +241,7 @@ class _Sample:
         writer = BitWriter()
         model.write(writer, element)
         before = len(writer.bits)
-        bands.write(model, part, writer)
+        bands.write(model, part, [writer])
         return before + (len(writer.bits) - before) * self.step
 
     def best_with(self, grid: Grid | None, base: TensorModel, effort: Effort) -> TensorModel:

@@ -145,7 +145,8 @@ class SymbolCode:
             data = 0
             for sequence in sequences:
                 if sequence.size:
-                    joint = np.bincount(_join(sequence, code), minlength=code.lengths.size)
+                    joint = _join(sequence, [sequence.size], code)
+                    joint = np.bincount(joint, minlength=code.lengths.size)
                     data += int(joint @ code.lengths.astype(np.int64))
             # What stands for all is scaled up to all.
             bits = code.table_bits() + (data * total // occurring if occurring else 0)
@@ -179,29 +180,39 @@ def _candidates(counts: npt.NDArray[np.int64], values: int) -> list[SymbolCode]:
     return codes
 
 
-def _join(values: _Ints, code: SymbolCode) -> npt.NDArray[np.int64]:
-    """Return the Huffman symbols of a sequence; symbol 0 fills up the last one."""
+def _join(values: _Ints, counts: Sequence[int], code: SymbolCode) -> _Ints:
+    """Return the Huffman symbols of sequences; symbol 0 fills up the last one of each."""
     if code.together == 1:
-        return values.astype(np.int64)
-    padded = np.zeros(code.count_of(values.size) * code.together, np.int64)
-    padded[: values.size] = values
-    joint = np.zeros(padded.size // code.together, np.int64)
-    for column in padded.reshape(-1, code.together).T:
-        joint = joint * code.symbols + column
+        return values
+    filled = np.array([code.count_of(count) * code.together for count in counts])
+    padded = np.zeros(int(filled.sum()), np.int32)
+    if len(counts) == 1:
+        padded[: values.size] = values
+    else:
+        before = filled.cumsum() - filled
+        before -= np.cumsum(counts) - counts
+        padded[np.arange(values.size) + np.repeat(before, counts)] = values
+    joint, *following = padded.reshape(-1, code.together).T
+    for column in following:
+        joint = joint * np.int32(code.symbols) + column
     return joint
 
 
-def encode_all(sequences: Sequence[_Ints], codes: Sequence[SymbolCode], writer: BitWriter) -> None:
-    """Write sequences of symbols, each in its code; the reader is to know their lengths."""
-    if sequences:
-        joint = [_join(*each) for each in zip(sequences, codes, strict=True)]
-        counts = [each.size for each in joint]
-        writer.bits += huffman.encode(np.concatenate(joint), counts, codes)[0]
+def encode(
+    values: _Ints, counts: Sequence[int], code: SymbolCode, writers: Sequence[BitWriter]
+) -> None:
+    """Write sequences of symbols; the reader is to know their lengths.
 
-
-def encode(values: _Ints, code: SymbolCode, writer: BitWriter) -> None:
-    """Write a sequence of symbols; the reader is to know its length."""
-    encode_all([values], [code], writer)
+    Args:
+        values: The symbols, sequence after sequence, shape (n,).
+        counts: How many each sequence has.
+        code: The code of all of them.
+        writers: Where to write each sequence.
+    """
+    joint = [code.count_of(count) for count in counts]
+    bits, ends = huffman.encode(_join(values, counts, code), joint, [code])
+    for start, end, writer in zip([0, *ends], ends, writers, strict=False):
+        writer.bits += bits[start:end]
 
 
 def decode(reader: BitReader, count: int, code: SymbolCode) -> npt.NDArray[np.uint16]:

@@ -1,17 +1,19 @@
 """The elements of bands as sequences, and back."""
 
+import itertools
+
 import numpy as np
 import pytest
 from container import reference
 from container.models import cases
 from container.samples import reader_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keras_deepcomp.container import FormatError, bands
 from keras_deepcomp.container.bits import BitReader, BitWriter
 from keras_deepcomp.container.grid import WIDE, Grid
-from keras_deepcomp.container.matrix import Matrix
+from keras_deepcomp.container.matrix import Elements, Matrix
 from keras_deepcomp.container.model import TensorModel
 from keras_deepcomp.container.runs import BitSequences, Likelihood
 from keras_deepcomp.container.symbols import SymbolCode
@@ -51,7 +53,7 @@ def test_sequences_are_those_of_the_page(case, data):
         assert [ones.tolist() for ones in sequences.each()] == [
             np.flatnonzero(bits).tolist() for bits in expected
         ]
-    assert [[half.tolist() for half in group] for group in found.indices] == indices
+    assert [[half.values.tolist() for half in group] for group in found.indices] == indices
     if model.low_bits:
         assert found.low.tolist() == low
     else:
@@ -63,7 +65,7 @@ def test_sequences_are_those_of_the_page(case, data):
 def test_round_trip(case, data):
     columns = columns_of(data, case)
     writer = BitWriter()
-    bands.write(case.model, case.split(columns), writer)
+    bands.write(case.model, case.split(columns), [writer])
     band = case.view[:, columns]
     reader = reader_of(writer)
     read, cost = case.read(reader, columns)
@@ -75,11 +77,35 @@ def test_round_trip(case, data):
     assert cost.values == (cost.nonzero if case.model.sparse else band.size)
 
 
+@given(cases(), st.data())
+@settings(max_examples=100)
+def test_bands_that_are_split_together_give_the_same_bits(case, data):
+    assume(not bands.are_separate(case.model))
+    ends = data.draw(st.sets(st.integers(1, case.matrix.columns), max_size=3))
+    ends = sorted(ends | {case.matrix.columns})
+    pieces = [slice(start, end) for start, end in itertools.pairwise([0, *ends])]
+    widths = [piece.stop - piece.start for piece in pieces]
+    elements = [Elements.of(case.view[:, piece], sparse=True) for piece in pieces]
+    together = bands.split(
+        case.model,
+        Elements.side_by_side(elements, widths),
+        case.model.column_scores,
+        widths,
+    )
+    assert together.values == [each.rows.size for each in elements]
+    writers = [BitWriter() for _ in pieces]
+    bands.write(case.model, together, writers)
+    for piece, writer in zip(pieces, writers, strict=True):
+        alone = BitWriter()
+        bands.write(case.model, case.split(piece), [alone])
+        assert writer.bits == alone.bits
+
+
 @given(cases(), st.integers(0, 2**32))
 @settings(max_examples=100)
 def test_damage_gives_an_error_or_other_patterns(case, seed):
     writer = BitWriter()
-    bands.write(case.model, case.split(), writer)
+    bands.write(case.model, case.split(), [writer])
     random = np.random.default_rng(seed)
     for _ in range(5):
         data = bytearray(writer.bits.tobytes())
@@ -132,7 +158,7 @@ def of_runs(ones, length, likelihood, more=()):
     """Return the bits of a sequence as runs, and some more."""
     writer = BitWriter()
     sequences = BitSequences.of([np.array(ones, np.int64)], [length])
-    bands.runs.encode(sequences, [likelihood], writer)
+    bands.runs.encode(sequences, [likelihood], [writer])
     writer.append(np.array(more, np.int64))
     return writer.bits.tobytes()
 

@@ -43,9 +43,9 @@ def test_complete(case):
                 continue
             assert code.symbols == size
             writer = BitWriter()
-            symbols.encode(half, code, writer)
+            symbols.encode(half.values, half.counts, code, [writer])
             plain = max(1, (size - 1).bit_length())
-            assert code.table_bits() + len(writer.bits) <= 16 + 8 * size + plain * half.size
+            assert code.table_bits() + len(writer.bits) <= 16 + 8 * size + plain * half.values.size
 
 
 def class_bits(ones, totals):

@@ -107,7 +107,7 @@ def sequences(draw):
 
 
 def encode(ones, length, likelihood, writer):
-    runs.encode(BitSequences.of([ones], [length]), [likelihood], writer)
+    runs.encode(BitSequences.of([ones], [length]), [likelihood], [writer])
 
 
 @given(st.lists(sequences(), min_size=1, max_size=5))
@@ -117,10 +117,13 @@ def test_many_sequences_are_one_after_the_other(drawn):
     lengths = [sequence.size for sequence, _ in drawn]
     likelihoods = [likelihood for _, likelihood in drawn]
     together, one_by_one = BitWriter(), BitWriter()
-    runs.encode(BitSequences.of(ones, lengths), likelihoods, together)
+    runs.encode(BitSequences.of(ones, lengths), likelihoods, [together])
     for each in zip(ones, lengths, likelihoods, strict=True):
         encode(*each, one_by_one)
     assert together.bits == one_by_one.bits
+    twice = [BitWriter(), BitWriter()]
+    runs.encode(BitSequences.of(2 * ones, 2 * lengths), likelihoods, twice)
+    assert [writer.bits for writer in twice] == 2 * [together.bits]
 
 
 @given(sequences())

@@ -52,7 +52,7 @@ def test_round_trip(code, count, seed):
     writer = BitWriter()
     code.write(writer)
     assert len(writer.bits) == code.table_bits()
-    symbols.encode(values, code, writer)
+    symbols.encode(values, [values.size], code, [writer])
     reader = reader_of(writer)
     read = SymbolCode.read(reader, code.symbols, MAX_SYMBOLS)
     assert read == code
@@ -66,7 +66,7 @@ def fitted_bits(values, count):
     code = SymbolCode.fit([values], np.bincount(values, minlength=count), values.size)
     writer = BitWriter()
     code.write(writer)
-    symbols.encode(values, code, writer)
+    symbols.encode(values, [values.size], code, [writer])
     reader = reader_of(writer)
     assert SymbolCode.read(reader, count, values.size) == code
     np.testing.assert_array_equal(symbols.decode(reader, values.size, code), values)
@@ -114,7 +114,7 @@ def test_several_sequences_are_coded_each_on_its_own():
 
 def encoded(values, code):
     writer = BitWriter()
-    symbols.encode(values, code, writer)
+    symbols.encode(values, [values.size], code, [writer])
     return writer.bits
 
 
