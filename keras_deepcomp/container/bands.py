@@ -375,18 +375,16 @@ def _places(
         assert values.rows is not None and values.columns is not None
         return values, values.rows * lines.width + lines.columns.lines[values.columns]
     fixed = FixedClasses(lines, model.classes)
-    is_filled = np.zeros(size, bool)
-    for number, (places, likelihood) in enumerate(zip(rare, model.likelihoods, strict=True)):
-        total = fixed.total(number)
-        if places.size and places[-1] >= total:
-            raise damaged(f"{reader.what} has an entry past its last element")
-        if likelihood.inverted:
-            places = runs.others(places, total)
-        is_filled[fixed.elements(number, places)] = True
-    elements = np.flatnonzero(is_filled)
-    if not model.cuts:
-        return _Values(None), elements
-    return _Values(fixed.classes_at(*np.divmod(elements, lines.width))), elements
+    totals = fixed.totals
+    if any(places.size and places[-1] >= end for places, end in zip(rare, totals, strict=True)):
+        raise damaged(f"{reader.what} has an entry past its last element")
+    ones = BitSequences.of(rare, totals).rarer(model.likelihoods)
+    unsorted, classes = fixed.elements(ones)
+    # The class of each element from 1, where it is not zero.
+    class_at = np.zeros(size, np.int8)
+    class_at[unsorted] = classes + np.int8(1)
+    elements = np.flatnonzero(class_at != 0)
+    return _Values(class_at[elements] - np.int8(1) if model.cuts else None), elements
 
 
 def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[_Ints]) -> _Values:

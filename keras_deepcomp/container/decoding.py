@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_deepcomp.container import bands
+from keras_deepcomp.container import bands, threads
 from keras_deepcomp.container.bits import BitReader
 from keras_deepcomp.container.directory import CODED, RAW, Record
 from keras_deepcomp.container.dtypes import ElementType
@@ -80,10 +80,15 @@ def _read_coded(
     matrix = Matrix.of(record.shape, model.transposed)
     readers = itertools.chain([reader], (BitReader(block, record.what) for block in blocks))
 
-    cost = bands.Cost()
-    for columns, own in zip(matrix.bands(), readers, strict=True):
-        cost += bands.read(model, own, matrix, columns, patterns)
+    def read(band: tuple[slice, BitReader]) -> bands.Cost:
+        columns, own = band
+        cost = bands.read(model, own, matrix, columns, patterns)
         own.finish()
+        return cost
+
+    work = zip(matrix.bands(), readers, strict=True)
+    costs = threads.each(read, work) if matrix.band_count > 1 else map(read, work)
+    cost = sum(costs, bands.Cost())
     return dataclasses.replace(
         info,
         nonzero=cost.nonzero,

@@ -118,9 +118,10 @@ class Matrix:
         width = columns.stop - columns.start
         if width == self.columns and not self.transposed:
             return elements
-        rows, own = np.divmod(elements, width)
-        own += columns.start
-        return own * self.rows + rows if self.transposed else rows * self.columns + own
+        rows = elements // width
+        if self.transposed:
+            return (elements - rows * width + columns.start) * self.rows + rows
+        return elements + (rows * (self.columns - width) + columns.start)
 
     def nonzeros(self, flat: _Patterns) -> list[Elements]:
         """Return the elements that are not zero, band by band."""

@@ -54,11 +54,12 @@ class RunCode(huffman.Canonical):
     together: int
     low_bits: int
 
-    def split(self) -> npt.NDArray[np.int16]:
-        """Return the runs of each symbol, shape (symbols, together)."""
+    @functools.cached_property
+    def split(self) -> npt.NDArray[np.int32]:
+        """The runs of each symbol, shape (symbols, together)."""
         base = self.bound + 1
         powers = base ** np.arange(self.together - 1, -1, -1)
-        return (np.arange(self.lengths.size)[:, np.newaxis] // powers % base).astype(np.int16)
+        return (np.arange(self.lengths.size)[:, np.newaxis] // powers % base).astype(np.int32)
 
 
 @functools.cache
@@ -201,7 +202,7 @@ class BitSequences:
         return np.split(self.ones, self.counts.cumsum()[:-1]) if self.counts.size else []
 
     def rarer(self, likelihoods: Sequence[Likelihood]) -> BitSequences:
-        """Return sequences that have ones where these have the rarer of the two bits."""
+        """Return sequences that have ones where these have the rarer of the two bits; and back."""
         if not any(likelihood.inverted for likelihood in likelihoods):
             return self
         lengths = self.lengths.tolist()
@@ -318,19 +319,19 @@ def decode(reader: BitReader, most: int, likelihood: Likelihood) -> _Ints:
     if (count - 1) * code.together > most:
         raise damaged(f"{reader.what} has more runs than elements")
     symbols = huffman.decode(reader, count, code.lengths)
-    runs = code.split()[symbols].reshape(-1).astype(np.int64)
+    runs = code.split[symbols].reshape(-1)
     has_one = runs < code.bound
     if not has_one[-code.together :].any():
         raise damaged(f"{reader.what} has runs after its last one")
-    units = np.where(has_one, runs, code.bound) << code.low_bits
+    units = runs << code.low_bits
     units += has_one
     if code.low_bits:
         rare = int(np.count_nonzero(has_one))
-        low = np.zeros(rare, np.int64)
+        low = np.zeros(rare, np.int32)
         for _ in range(code.low_bits):
             low = low << 1 | reader.array(rare)
         units[has_one] += low
-    places = np.cumsum(units)[has_one] - 1
+    places = np.cumsum(units, dtype=np.int64)[has_one] - 1
     if int(places[-1]) >= most:
         raise damaged(f"{reader.what} has an entry past its last element")
     return places

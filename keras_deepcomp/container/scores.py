@@ -167,32 +167,19 @@ class FixedClasses:
         self._starts = np.cumsum(self._counts, axis=1) - self._counts
         self._totals = np.bincount(self._kinds, minlength=scores.size) @ self._counts
 
-    def _ends(self, number: int) -> npt.NDArray[np.int64]:
-        """Return how many elements of a class there are up to the end of each live row."""
-        return np.cumsum(self._counts[self._kinds, number])
+    @property
+    def totals(self) -> list[int]:
+        """How many elements of each class there are."""
+        return self._totals.tolist()
 
-    def total(self, number: int) -> int:
-        """Return how many elements of a class there are."""
-        return int(self._totals[number])
+    def _ends(self) -> npt.NDArray[np.int32]:
+        """Return how many elements of each class there are up to the end of each live row.
 
-    def classes_at(
-        self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
-    ) -> npt.NDArray[np.int8]:
-        """Return the classes of elements of live rows and columns."""
-        cells = self._cells(self._lines.rows.numbers(rows), columns)
-        return self._classes.reshape(-1)[cells]
-
-    def _cells(
-        self, numbers: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
-    ) -> npt.NDArray[np.integer]:
-        """Return where elements are in the flat tables for rows of each score.
-
-        Args:
-            numbers: Live row numbers.
-            columns: Columns.
+        Returns:
+            The numbers, shape (classes, live rows): a band's elements can be counted in 32 bits.
         """
-        width = np.int32(self._classes.shape[1])
-        return self._kinds[numbers] * width + self._lines.columns.numbers(columns)
+        ends = self._counts.T.astype(np.int32).take(self._kinds, axis=1)
+        return np.cumsum(ends, axis=1, out=ends)
 
     def sequences(
         self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
@@ -207,29 +194,48 @@ class FixedClasses:
         Returns:
             The sequences, and the classes of the elements.
         """
-        # A band's elements can be counted in 32 bits. The place of an element: those of its class
-        # up to the end of its row, less those of its row, and its place among these.
-        ends = self._counts.T.astype(np.int32).take(self._kinds, axis=1)
-        np.cumsum(ends, axis=1, out=ends)
+        # The place of an element: those of its class up to the end of its row, less those of its
+        # row, and its place among these.
         offsets = np.empty_like(self._by_class)
         own = np.arange(offsets.shape[1], dtype=np.int32)
         np.put_along_axis(offsets, self._by_class, own[np.newaxis], axis=1)
         offsets -= np.take_along_axis(self._starts + self._counts, self._classes, axis=1)
         numbers = self._lines.rows.numbers(rows)
-        cells = self._cells(numbers, columns)
+        # Where elements are in the flat tables for rows of each score.
+        cells = self._kinds[numbers] * np.int32(self._classes.shape[1])
+        cells += self._lines.columns.numbers(columns)
         classes = self._classes.reshape(-1)[cells]
-        places = ends.reshape(-1)[classes * np.int32(self._kinds.size) + numbers]
+        places = self._ends().reshape(-1)[classes * np.int32(self._kinds.size) + numbers]
         places += offsets.reshape(-1)[cells]
         order = np.argsort(classes, kind="stable")  # linear for numbers of 8 bits
         counts = np.bincount(classes, minlength=self._count)
         return BitSequences(places[order], counts, self._totals), classes
 
-    def elements(self, number: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the elements at places of a class's sequence, as flat indices of the matrix."""
-        ends = self._ends(number)
-        rows = np.searchsorted(ends, places, side="right")
+    def elements(
+        self, sequences: BitSequences
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+        """Return the elements of the ones in the sequences of all classes.
+
+        Args:
+            sequences: The sequences, with no ones past the ends of their classes.
+
+        Returns:
+            Flat indices in the matrix, in the order of the sequences; and the classes.
+        """
+        ends = self._ends()
+        rows = np.concatenate(
+            [
+                own.searchsorted(places, side="right")
+                for own, places in zip(ends, sequences.each(), strict=True)
+            ]
+        )
+        classes = np.repeat(np.arange(self._count, dtype=np.int8), sequences.counts)
         kinds = self._kinds[rows]
-        before = ends[rows] - self._counts[kinds, number]
-        columns = self._by_class[kinds, places - before + self._starts[kinds, number]]
+        # Places among the live columns of a kind of row, in the order of their classes.
+        places = sequences.ones - ends.reshape(-1)[classes * np.int32(self._kinds.size) + rows]
+        cells = kinds * np.int32(self._count) + classes
+        places += (self._starts + self._counts).reshape(-1)[cells]
+        places += kinds * np.int64(self._classes.shape[1])
+        columns = self._by_class.reshape(-1)[places]
         lines = self._lines
-        return lines.rows.lines[rows] * lines.width + lines.columns.lines[columns]
+        return lines.rows.lines[rows] * lines.width + lines.columns.lines[columns], classes

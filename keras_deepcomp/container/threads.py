@@ -1,16 +1,22 @@
-"""Several tensors at the same time: most of coding is in numpy, which lets other threads run."""
+"""Several tensors or bands at the same time: most of coding is numpy, which lets threads run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-# Each takes a few times the memory of a tensor.
+# Each takes a few times the memory of a tensor, or of a band.
 _MOST = 4
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def _count() -> int:
+    return min(_MOST, os.cpu_count() or 1)
 
 
 def in_order(
@@ -26,7 +32,7 @@ def in_order(
         sizes: About how much work each name is, in the order of the results.
         done: Called in this thread with the size of each one that is finished.
     """
-    pool = ThreadPoolExecutor(min(_MOST, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(_count())
     try:
         largest_first = sorted(sizes, key=lambda name: sizes[name], reverse=True)
         futures: dict[Future[_Result], str] = {pool.submit(work, n): n for n in largest_first}
@@ -39,5 +45,24 @@ def in_order(
                 ready[other] = future.result()
                 done(sizes[other])
             yield name, ready.pop(name)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def each(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Yield what the work on each item returns, in order; `map` in a few threads.
+
+    Items are taken from the iterable a few at a time. A caller that goes away, or work that fails,
+    leaves nothing running.
+    """
+    pool = ThreadPoolExecutor(_count())
+    futures: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            futures.append(pool.submit(work, item))
+            if len(futures) > 2 * _count():
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -57,7 +57,7 @@ def test_codes_are_those_of_the_page(step):
         [symbol // base**place % base for place in reversed(range(together))]
         for symbol in range(base**together)
     ]
-    assert code.split().tolist() == expected
+    assert code.split.tolist() == expected
 
 
 def test_quarters():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from keras_deepcomp.container import FormatError, scores
 from keras_deepcomp.container.bits import BitWriter
+from keras_deepcomp.container.runs import BitSequences
 from keras_deepcomp.container.scores import FixedClasses, Lines, Live
 
 score_lists = st.lists(st.integers(-1, 7), min_size=1, max_size=40).map(
@@ -80,20 +81,20 @@ def test_fixed_classes(row_scores, column_scores, count, seed):
     ):
         own = min(int(row_scores[row]) + int(column_scores[column]), count - 1)
         elements[own].append(row * column_scores.size + column)
-    assert [fixed.total(number) for number in range(count)] == list(map(len, elements))
-    for number, own in enumerate(elements):
-        assert fixed.elements(number, np.arange(len(own))).tolist() == own
+    assert fixed.totals == list(map(len, elements))
+    all_ones = BitSequences.of([np.arange(len(own)) for own in elements], fixed.totals)
+    found, of_found = fixed.elements(all_ones)
+    assert found.tolist() == list(itertools.chain(*elements))
+    assert of_found.tolist() == [own for own in range(count) for _ in elements[own]]
 
     everything = np.array(sorted(itertools.chain(*elements)), np.int64)
     random = np.random.default_rng(seed)
     chosen = everything[random.random(everything.size) < 0.3]
     places = np.divmod(chosen, column_scores.size)
-    classes = fixed.classes_at(*places).tolist()
+    sequences, classes = fixed.sequences(*places)
     assert [element in elements[own] for own, element in zip(classes, chosen, strict=True)] == [
         True
     ] * chosen.size
-    sequences, of_elements = fixed.sequences(*places)
-    assert of_elements.tolist() == classes
     assert sequences.lengths.tolist() == list(map(len, elements))
     for own, ones in zip(elements, sequences.each(), strict=True):
         assert [own[place] for place in ones] == [item for item in own if item in set(chosen)]

@@ -5,7 +5,7 @@ import pytest
 
 from keras_deepcomp import container
 from keras_deepcomp.container import threads, writing
-from keras_deepcomp.container.threads import in_order
+from keras_deepcomp.container.threads import each, in_order
 
 SIZES = {"small": 1, "large": 100, "middle": 10, "other": 10}
 
@@ -49,6 +49,32 @@ def test_a_caller_that_goes_away(monkeypatch):
     next(results)
     results.close()
     assert threading.active_count() == before
+
+
+def test_each_is_map(monkeypatch):
+    assert list(each(str, range(50))) == list(map(str, range(50)))
+    assert list(each(str, [])) == []
+    monkeypatch.setattr(threads, "_MOST", 1)
+    taken = []
+    results = each(str, (taken.append(item) or item for item in range(100)))
+    assert next(results) == "0"
+    assert len(taken) < 10
+    before = threading.active_count()
+    results.close()
+    assert threading.active_count() == before - 1
+
+
+def test_the_first_of_the_errors_is_raised(monkeypatch):
+    def work(item):
+        if item >= 3:
+            raise ValueError(f"no {item}")
+        return item
+
+    results = each(work, range(100))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="no 3"):
+        next(results)
+    assert list(results) == []
 
 
 def test_a_file_does_not_depend_on_threads(monkeypatch):
