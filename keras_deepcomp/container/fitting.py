@@ -41,6 +41,7 @@ _COUNTED_TOGETHER = 1 << 19
 _PART = 512
 # Bands and elements that are split together, and their classes are numbered in 7 bits.
 _MOST_BANDS, _MOST_TOGETHER = 3, 1 << 17
+_MOST_ENTRIES = 1 << 21
 # Bands whose joint symbols are counted to choose a code.
 _STAND_FOR_ALL = 4
 
@@ -361,11 +362,14 @@ def complete(model: TensorModel, pieces: list[Piece], values: int) -> list[Seque
 
 def _together(model: TensorModel, pieces: list[Piece]) -> Iterator[list[Piece]]:
     """Yield the bands that are split together."""
+    # There are tables of all rows and classes of all bands.
+    most = min(_MOST_BANDS, _MOST_ENTRIES // (model.row_scores.size * model.classes))
+    if bands.are_separate(model):
+        most = 1
     together: list[Piece] = []
     for piece in pieces:
         count = sum(elements.rows.size for elements, _ in (*together, piece))
-        most = 1 if bands.are_separate(model) else _MOST_BANDS
-        if together and (len(together) == most or count > _MOST_TOGETHER):
+        if together and (len(together) >= most or count > _MOST_TOGETHER):
             yield together
             together = []
         together.append(piece)

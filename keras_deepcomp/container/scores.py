@@ -31,6 +31,9 @@ MAX_LINES = 1 << 20
 """Of more lines than that none has a score, so that scores take little memory."""
 CLASSES = 16
 
+# Entries of a table for some classes and all rows.
+_ENTRIES = 1 << 19
+
 Scores = npt.NDArray[np.int8]
 
 
@@ -172,13 +175,13 @@ class FixedClasses:
         """How many elements of each class there are."""
         return self._totals.tolist()
 
-    def _ends(self) -> npt.NDArray[np.int32]:
-        """Return how many elements of each class there are up to the end of each live row.
+    def _ends(self, classes: slice = slice(None)) -> npt.NDArray[np.int32]:
+        """Return how many elements of some classes there are up to the end of each live row.
 
         Returns:
             The numbers, shape (classes, live rows): a band's elements can be counted in 32 bits.
         """
-        ends = self._counts.T.astype(np.int32).take(self._kinds, axis=1)
+        ends = self._counts.T[classes].astype(np.int32).take(self._kinds, axis=1)
         return np.cumsum(ends, axis=1, out=ends)
 
     def sequences(
@@ -222,17 +225,20 @@ class FixedClasses:
         Returns:
             Flat indices in the matrix, in the order of the sequences; and the classes.
         """
-        ends = self._ends()
-        rows = np.concatenate(
-            [
-                own.searchsorted(places, side="right")
-                for own, places in zip(ends, sequences.each(), strict=True)
-            ]
-        )
+        rows_of, ends_of = [], []
+        ones = sequences.each()
+        # With many rows, the numbers of all classes would take much memory.
+        step = max(1, _ENTRIES // max(self._kinds.size, 1))
+        for first in range(0, self._count, step):
+            ends_of_some = self._ends(slice(first, first + step))
+            for ends, places in zip(ends_of_some, ones[first : first + step], strict=True):
+                rows_of.append(ends.searchsorted(places, side="right"))
+                ends_of.append(ends[rows_of[-1]])
+        rows = np.concatenate(rows_of)
         classes = np.repeat(np.arange(self._count, dtype=np.int8), sequences.counts)
         kinds = self._kinds[rows]
         # Places among the live columns of a kind of row, in the order of their classes.
-        places = sequences.ones - ends.reshape(-1)[classes * np.int32(self._kinds.size) + rows]
+        places = sequences.ones - np.concatenate(ends_of)
         cells = kinds * np.int32(self._count) + classes
         places += (self._starts + self._counts).reshape(-1)[cells]
         places += kinds * np.int64(self._classes.shape[1])
