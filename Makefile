@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 # Tests that run once more on JAX and on torch: pruning, sharing, saving, loading and stripping.
 CORE := tests/wrappers tests/test_conversion.py tests/test_callbacks.py tests/test_saving.py \
-	tests/test_rebuilding.py
+	tests/test_rebuilding.py tests/test_devices.py
 # And on JAX, whose trainer keeps the state to itself, all ways of training.
 TRAINING := tests/test_ways_of_training.py tests/test_training_page.py tests/test_training_logs.py \
 	tests/test_summaries.py

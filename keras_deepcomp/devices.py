@@ -57,16 +57,17 @@ def sync(model: keras.Model) -> None:
 
 
 def _as_it_is(value: Any) -> np.ndarray | None:
-    """The memory of a TensorFlow value as an array; None on other backends.
+    """The memory of a TensorFlow or JAX value as an array; None where it cannot be had.
 
-    TensorFlow copies a value on its way to numpy, unless it goes by DLPack, which does not know all
-    types and devices.
+    TensorFlow copies a value on its way to numpy, and JAX copies it twice and keeps one of them,
+    unless it goes by DLPack, which does not know all types and devices.
     """
-    if keras.backend.backend() != "tensorflow":
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
         return None
     with suppress(AttributeError, BufferError, RuntimeError, TypeError, ValueError):
         if isinstance(value, keras.Variable):
-            value = value.value.read_value()
+            value = value.value.read_value() if backend == "tensorflow" else value.value
         return np.from_dlpack(value)
     return None
 
@@ -90,11 +91,17 @@ def as_tensor(value: np.ndarray) -> Any:
 
         with suppress(BufferError, TypeError, RuntimeError):
             return tf.experimental.dlpack.from_dlpack(_aligned(value).__dlpack__())
+    # JAX makes two copies of a numpy array that it converts, and on a CPU none of one that it puts
+    # where it is already. What is computed in place of it later goes to new memory.
+    if keras.backend.backend() == "jax" and value.nbytes > _SMALL:
+        import jax
+
+        return jax.device_put(_aligned(value))
     return keras.ops.convert_to_tensor(value)
 
 
 def _aligned(value: np.ndarray, fresh: bool = False) -> np.ndarray:
-    """An array whose memory TensorFlow takes over, the given one unless a fresh one is wanted."""
+    """An array whose memory a backend takes over, the given one unless a fresh one is wanted."""
     is_so = value.ctypes.data % _ALIGNMENT == 0
     if not fresh and is_so and value.flags.c_contiguous and value.flags.writeable:
         return value
