@@ -47,11 +47,12 @@ def _of_network(claim, network, found):
     file_bytes = ours["summary"]["file_bytes"]
     claim(f"{paper.title}: file / entropy", file_bytes / entropy_bytes(found), MOST["entropy"])
     claim(f"{paper.title}: file / the paper's", file_bytes / paper.paper_bytes, 1.0)
-    minutes = ours["seconds"] / 60
-    claim(f"{paper.title}: minutes to prune, share, code, save", minutes, MOST["minutes"])
-    memory = ours["peak_bytes"] / ours["float32_bytes"]
-    claim(f"{paper.title}: peak memory / float32 weights", memory, MOST["memory"])
     for backend in ("tensorflow", "jax"):
+        title, on_backend = f"{paper.title} on {backend}", found[backend]
+        minutes = on_backend["seconds"] / 60
+        claim(f"{title}: minutes to prune, share, code, save", minutes, MOST["minutes"])
+        memory = on_backend["peak_bytes"] / on_backend["float32_bytes"]
+        claim(f"{title}: peak memory / float32 weights", memory, MOST["memory"])
         claim(f"{paper.title}: variables changed on {backend}", 1 - found[backend]["same_bits"], 0)
     other = ours["weights_sha256"] != found["jax"]["weights_sha256"]
     claim(f"{paper.title}: other weights on the other backend", int(other), 0)
