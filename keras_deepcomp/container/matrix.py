@@ -161,7 +161,10 @@ class Matrix:
         parts = []
         for band, columns in zip(bands, self.bands(), strict=True):
             numbers = np.arange(columns.start, columns.stop)
-            chosen = np.flatnonzero((numbers % step == 0)[band.columns])
+            is_chosen = numbers % step == 0
+            if not is_chosen.any():
+                continue
+            chosen = np.flatnonzero(is_chosen[band.columns])
             own = (numbers // step).astype(np.int32)[band.columns[chosen]]
             parts.append(Elements(band.rows[chosen], own, band.patterns[chosen]))
         rows = np.concatenate([part.rows for part in parts])
