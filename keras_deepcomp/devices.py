@@ -20,7 +20,7 @@ from keras.src.distribution.distribution_lib import Distribution
 
 _ALIGNMENT = 64
 _SMALL = 1 << 20
-"""Up to so many bytes are copied as they come."""
+"""Up to so many bytes are copied as they come; more are handed over, and not to be written to."""
 
 
 def to_numpy(value: Any, copy: bool = True) -> np.ndarray:

@@ -21,6 +21,9 @@ from keras_deepcomp.container.model import TensorModel
 
 _Patterns = npt.NDArray[Any]
 
+# Bytes of bands that are more work than threads are.
+_WORTH_THREADS = 1 << 16
+
 
 def decode(record: Record, blocks: Iterator[memoryview], patterns: _Patterns | None) -> TensorInfo:
     """Decode a tensor.
@@ -87,8 +90,9 @@ def _read_coded(
         return cost
 
     work = zip(matrix.bands(), readers, strict=True)
-    costs = threads.each(read, work) if matrix.band_count > 1 else map(read, work)
-    cost = sum(costs, bands.Cost())
+    # Empty bands take next to no bytes, and so they must take next to no time.
+    worth = matrix.band_count > 1 and record.stored_bytes >= _WORTH_THREADS
+    cost = sum(threads.each(read, work) if worth else map(read, work), bands.Cost())
     return dataclasses.replace(
         info,
         nonzero=cost.nonzero,

@@ -44,7 +44,7 @@ def encode(
     nonzeros = matrix.nonzeros(patterns)
     values = [band.patterns for band in nonzeros]
     zeros = patterns.size - sum(part.size for part in values)
-    heads = _heads(values, zeros > 0, element)
+    heads = _heads(patterns, values, zeros > 0, element)
     if heads is None:
         return None
     tensor = Tensor(patterns, matrix, nonzeros, zeros, element, shape, heads)
@@ -71,11 +71,14 @@ def _code(model: TensorModel, tensor: Tensor) -> list[bytes]:
     return blocks
 
 
-def _heads(parts: list[_Patterns], with_zero: bool, element: ElementType) -> Heads | None:
+def _heads(
+    patterns: _Patterns, parts: list[_Patterns], with_zero: bool, element: ElementType
+) -> Heads | None:
     """Return how to cut the patterns, and the heads that occur.
 
     Args:
-        parts: The patterns that are not zero.
+        patterns: The patterns, flat.
+        parts: Those that are not zero, in any order.
         with_zero: Whether there are zeros besides.
         element: The element type.
     """
@@ -84,10 +87,10 @@ def _heads(parts: list[_Patterns], with_zero: bool, element: ElementType) -> Hea
     width = 8 * element.itemsize - zero_bits
     distinct = _distinct(parts, zero_bits)
     if distinct is None:
-        low_bits = _best_low_bits(np.concatenate(parts), zero_bits, width, whole_too=False)
+        low_bits = _best_low_bits(patterns[patterns != 0], zero_bits, width, whole_too=False)
     elif distinct.size > 64 and 4 * distinct.size > sum(part.size for part in parts):
         # Many values for so few elements: perhaps they are better cut in two.
-        low_bits = _best_low_bits(np.concatenate(parts), zero_bits, width, whole_too=True)
+        low_bits = _best_low_bits(patterns[patterns != 0], zero_bits, width, whole_too=True)
     else:
         low_bits = 0
     if low_bits:

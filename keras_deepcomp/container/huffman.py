@@ -46,14 +46,14 @@ def code_lengths(weights: _Ints) -> _Lengths:
     order = np.argsort(weights, kind="stable")
     heap = weights[order].tolist()
     parents = [0] * (2 * count - 1)
-    leaf, joined = 0, count
+    leaf, inner = 0, count
     for new in range(count, 2 * count - 1):
         total = 0
         for _ in range(2):
-            if leaf < count and (joined >= new or heap[leaf] <= heap[joined]):
+            if leaf < count and (inner >= new or heap[leaf] <= heap[inner]):
                 least, leaf = leaf, leaf + 1
             else:
-                least, joined = joined, joined + 1
+                least, inner = inner, inner + 1
             parents[least] = new
             total += heap[least]
         heap.append(total)

@@ -141,12 +141,6 @@ class Likelihood:
         cost_of_one, cost_of_zero = _costs()
         return cls(int(np.argmin(rare * cost_of_one + (total - rare) * cost_of_zero)), inverted)
 
-    def bits(self, ones: int, total: int) -> int:
-        """Return about how many bits a sequence takes, in units of 2**-20 bits."""
-        rare = total - ones if self.inverted else ones
-        cost_of_one, cost_of_zero = _costs()
-        return int(rare * cost_of_one[self.step] + (total - rare) * cost_of_zero[self.step])
-
     @property
     def place(self) -> int:
         """Where it is on the line from likely zeros to likely ones, -64 to 63."""

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from container.samples import bits_of, reader_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keras_deepcomp.container import FormatError
+from keras_deepcomp.container import bits as bits_module
 from keras_deepcomp.container.bits import BitReader, BitWriter, golomb_bits, joined, zigzag
 
 
@@ -42,12 +43,23 @@ def test_many_golomb_codes(values, order):
     assert golomb_bits(array, order) == len(writer.bits)
 
 
-@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 2**64 - 1)), max_size=300))
-@settings(max_examples=200)
-def test_joined_fields(fields):
+@given(
+    st.integers(1, 64).flatmap(
+        lambda most: st.lists(
+            st.tuples(st.integers(1, most), st.integers(0, 2**64 - 1)), max_size=300
+        )
+    ),
+    st.sampled_from([1, 3, 1000]),
+)
+@example(4 * [(32, 2**64 - 1)], 1)
+@example(4 * [(33, 2**64 - 1)], 1)
+@settings(max_examples=300)
+def test_joined_fields(fields, many):
     widths = [width for width, _ in fields]
     values = [value >> (64 - width) for width, value in fields]
-    bits = joined(np.array(values, np.uint64), np.array(widths, np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bits_module, "_MANY", many)
+        bits = joined(np.array(values, np.uint64), np.array(widths, np.uint8))
     expected = [f"{value:0{width}b}" for value, width in zip(values, widths, strict=True)]
     assert bits.to01() == "".join(expected)
 

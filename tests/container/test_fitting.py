@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras_deepcomp.container import fitting, symbols
 from keras_deepcomp.container.bits import BitWriter
 from keras_deepcomp.container.matrix import Elements
-from keras_deepcomp.container.runs import Likelihood
+from keras_deepcomp.container.runs import Likelihood, least_bits
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50))
@@ -49,10 +49,7 @@ def test_complete(case):
 
 
 def class_bits(ones, totals):
-    return sum(
-        Likelihood.fit(a, b).bits(a, b) / 2**20
-        for a, b in zip(ones.tolist(), totals.tolist(), strict=True)
-    )
+    return least_bits(ones, totals).sum() / 2**20
 
 
 @given(

@@ -69,10 +69,17 @@ def test_lines():
     assert scores[kinds].tolist() == [2, 0, 5] and scores.tolist() == [0, 2, 5]
 
 
-@given(score_lists, score_lists, st.integers(1, 16), st.integers(0, 2**32))
+@given(score_lists, score_lists, st.integers(1, 16), st.integers(0, 2**32), st.booleans())
 @settings(max_examples=150)
-def test_fixed_classes(row_scores, column_scores, count, seed):
+def test_fixed_classes(row_scores, column_scores, count, seed, small_tables):
     """Against the elements of each class one after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        if small_tables:
+            patch.setattr(scores, "_ENTRIES", 8)
+        check_fixed_classes(row_scores, column_scores, count, seed)
+
+
+def check_fixed_classes(row_scores, column_scores, count, seed):
     lines = Lines.of(Live.of(row_scores), column_scores)
     fixed = FixedClasses(lines, count)
     elements = [[] for _ in range(count)]
