@@ -112,7 +112,9 @@ class Counting(keras.layers.Layer):
     """Its kernel is of integers, though it says that it is trained."""
 
     def build(self, shape):
-        self.kernel = self.add_weight(shape=(shape[-1], 8), dtype="int32", initializer="ones")
+        self.kernel = self.add_weight(
+            name="counts", shape=(shape[-1], 8), dtype="int32", initializer="ones"
+        )
 
     def call(self, inputs):
         return keras.ops.matmul(inputs, keras.ops.cast(self.kernel, inputs.dtype))
@@ -120,5 +122,5 @@ class Counting(keras.layers.Layer):
 
 def test_weights_that_are_not_float_are_left_alone_and_it_is_said():
     model = keras.Sequential([keras.Input((20,)), Counting(name="counting")], name="net")
-    with pytest.raises(ValueError, match=r"counting/variable: int32, not a float type"):
+    with pytest.raises(ValueError, match=r"counting/counts: int32, not a float type"):
         kdc.prune_low_magnitude(model, CONSTANT)
