@@ -179,7 +179,7 @@ def _split_grid(
     rows = _in_steps(grid, lines)
     columns = lines.columns.numbers(elements.columns)
     # The number of each element from 1; what has none, or is past the last row, is zero.
-    numbers = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int32)
+    numbers = np.zeros((grid.rows + 1, lines.shape[1]), np.int32)
     numbers[elements.rows, columns] = np.arange(1, elements.rows.size + 1)
     votes = grid.votes((numbers != 0).astype(np.int8), rows, WIDE)
     sums = _row_scores(grid, lines)[rows, np.newaxis] + votes + lines.columns.scores
@@ -211,7 +211,7 @@ def _row_scores(grid: Grid, lines: Lines) -> Scores:
 def _grid_values(
     lines: Lines, rows: npt.NDArray[np.integer], places: _Ints, classes: npt.NDArray[np.integer]
 ) -> _Values:
-    at, columns = np.divmod(places, max(lines.columns.lines.size, 1))
+    at, columns = np.divmod(places, max(lines.shape[1], 1))
     return _Values(classes, rows[at], columns)
 
 
@@ -225,7 +225,7 @@ def _split_signs(
     grid, neighbourhood = model.grid, model.sign_neighbourhood
     assert grid is not None and neighbourhood is not None
     assert values.rows is not None and values.columns is not None
-    signs = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
+    signs = np.zeros((grid.rows + 1, lines.shape[1]), np.int8)
     signs[values.rows, values.columns] = np.where(is_upper, -1, 1)
     votes = grid.votes_at(signs, values.rows, values.columns, neighbourhood)
     wrong = is_upper != (votes < 0)
@@ -394,8 +394,8 @@ def _place_grid(model: TensorModel, reader: BitReader, lines: Lines, rare: list[
     dealer = Dealer(rare, inverted, reader.what)
     rows = _in_steps(grid, lines)
     row_scores = _row_scores(grid, lines)[rows]
-    filled = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
-    class_of = np.empty((rows.size, lines.columns.lines.size), np.int8)
+    filled = np.zeros((grid.rows + 1, lines.shape[1]), np.int8)
+    class_of = np.empty((rows.size, lines.shape[1]), np.int8)
     ends = np.flatnonzero(np.diff(grid.step_of_row[rows], append=-1)) + 1
     neighbours = grid.neighbours(rows)
     start = 0
@@ -423,7 +423,7 @@ def _read_signs(
     rare = _read_runs(model.sign_likelihoods, reader, count)
     inverted = [likelihood.inverted for likelihood in model.sign_likelihoods]
     dealer = Dealer(rare, inverted, reader.what)
-    signs = np.zeros((grid.rows + 1, lines.columns.lines.size), np.int8)
+    signs = np.zeros((grid.rows + 1, lines.shape[1]), np.int8)
     is_upper = np.empty(count, bool)
     ends = np.flatnonzero(np.diff(grid.step_of_row[values.rows], append=-1)) + 1
     neighbours = grid.neighbours(values.rows)
